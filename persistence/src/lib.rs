@@ -1,1 +1,27 @@
-//! x
+//! What Rookery keeps, and the port behind which it is kept.
+//!
+//! Reading order: [`rows`] are the things stored, [`epochs`] decides which of them count,
+//! [`store`] is the port ([`Store`]: its documentation is the contract), [`sqlite`] the embedded
+//! adapter. `contract` holds the one suite of cases that every adapter must pass.
+//!
+//! Invariants:
+//! - No row written here ever overwrites a row of another epoch: the epoch is part of the key.
+//! - What a void event derived (member, mark, sent id) stays in its own row and is never counted.
+//! - Cursors are written only for committed events, so the largest offset is the newest.
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod epochs;
+pub mod limits;
+mod metrics;
+pub mod rows;
+pub mod sqlite;
+pub mod store;
+
+pub use epochs::EpochList;
+pub use rows::{
+    CursorRow, EventKind, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow, UserRoomRow,
+    UserRow,
+};
+pub use sqlite::{SqliteConfig, SqliteStore};
+pub use store::{Incarnation, Store, StoreError};
