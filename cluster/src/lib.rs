@@ -10,6 +10,7 @@
 //!   heartbeat.
 
 pub mod bus;
+pub mod clock;
 pub mod endpoint;
 pub mod limits;
 pub mod link;
@@ -18,6 +19,7 @@ pub mod placement;
 pub mod task;
 
 pub use bus::{Bus, BusError, InProcessBus, Subscription};
+pub use clock::{Clock, SystemClock};
 pub use endpoint::{EndpointId, Role};
 pub use link::{Inbound, Inbox, LinkSender, Links};
 pub use placement::{Placement, SingleNode};
