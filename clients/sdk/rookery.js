@@ -352,20 +352,32 @@ export class RookeryClient {
     this.#emit('welcome', welcome);
     if (this.#statusSet) this.#background('set the status', 'setPresence', { status: this.#status });
     if (this.#watched.size > 0) this.#watchNow([...this.#watched]);
-    this.#resume().catch((error) => this.#problem('list the rooms', error));
+    this.#resume(this.#generation);
   }
 
-  async #resume() {
-    const generation = this.#generation;
-    const known = [...this.rooms.values()].filter(({ state }) => state !== 'listed');
+  /** @param {number} generation */
+  async #resume(generation) {
+    const known = [...this.rooms.values()].filter(({ state }) => state === 'live' || state === 'joining');
     for (const room of known) {
       room.state = 'joining';
       room.readInFlight = false;
     }
     await this.#enterAll(known, generation);
-    if (!this.#autoJoin || generation !== this.#generation) return;
-    const listed = await this.#list();
-    await this.#enterAll(listed, generation);
+    if (this.#autoJoin) await this.#joinListed(generation, 0);
+  }
+
+  /** @param {number} generation @param {number} attempt */
+  async #joinListed(generation, attempt) {
+    if (generation !== this.#generation || !this.#connection.online) return;
+    try {
+      await this.#enterAll(await this.#list(), generation);
+    } catch (cause) {
+      const error = /** @type {RookeryError} */ (cause);
+      this.#problem('list the rooms', error);
+      if (!error.retryable) return;
+      const delayMs = error.retryAfterMs + backoffMs(attempt, this.#clock.random);
+      this.#clock.setTimeout(() => this.#joinListed(generation, attempt + 1), delayMs);
+    }
   }
 
   /** Reads the user's rooms, page by page. @returns {Promise<Room[]>} those not listened to */
@@ -595,6 +607,7 @@ export class RookeryClient {
     const fresh = !this.rooms.has(info.id);
     const room = this.#room(info.id);
     room.log.info = info;
+    if (room.state === 'lost') room.state = 'listed';
     if (by) this.names.set(by.id, by.name || by.id);
     this.#emit('rooms', null);
     if (fresh) this.#emit('added', { room, by });
