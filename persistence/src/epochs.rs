@@ -55,9 +55,16 @@ impl EpochList {
     /// When `epoch` is not larger than every epoch of the list: the caller does not own the room.
     #[must_use]
     pub fn claimed_by(&self, epoch: Epoch, head: Offset) -> Self {
-        assert!(self.last_epoch() < Some(epoch), "a claim needs a larger epoch than the last");
-        let mut entries: Vec<_> =
-            self.entries.iter().copied().filter(|entry| entry.1 <= head).collect();
+        assert!(
+            self.last_epoch() < Some(epoch),
+            "a claim needs a larger epoch than the last"
+        );
+        let mut entries: Vec<_> = self
+            .entries
+            .iter()
+            .copied()
+            .filter(|entry| entry.1 <= head)
+            .collect();
         entries.push((epoch, head.next()));
         Self { entries }
     }
@@ -68,7 +75,10 @@ mod tests {
     use super::*;
 
     fn list(entries: &[(u64, u64)]) -> EpochList {
-        let entries = entries.iter().map(|&(epoch, first)| (Epoch(epoch), Offset(first))).collect();
+        let entries = entries
+            .iter()
+            .map(|&(epoch, first)| (Epoch(epoch), Offset(first)))
+            .collect();
         EpochList::from_entries(entries).unwrap()
     }
 

@@ -1,0 +1,1 @@
+//! The one suite of cases that every adapter of [`crate::Store`] must pass.
