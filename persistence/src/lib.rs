@@ -13,7 +13,7 @@
 pub mod contract;
 pub mod epochs;
 pub mod limits;
-mod metrics;
+pub mod metrics;
 pub mod rows;
 pub mod sqlite;
 pub mod store;
@@ -23,5 +23,5 @@ pub use rows::{
     CursorRow, EventKind, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow, UserRoomRow,
     UserRow,
 };
-pub use sqlite::{SqliteConfig, SqliteStore};
+pub use sqlite::{CheckReport, OpenError, SqliteConfig, SqliteStore};
 pub use store::{Incarnation, Store, StoreError};

@@ -8,3 +8,41 @@ pub const SENT_ID_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LOG_READ_OFFSETS_MAX: u64 = 4_096;
 /// Offsets of one storage bucket of a room's log (partition size in CQL: some 2 MiB).
 pub const BUCKET_OFFSETS: u64 = 4_096;
+
+/// Writes waiting for SQLite's writer thread: several transactions full of single-room commits.
+/// When full, callers wait. Metric: `rookery_persistence_writes_waiting`.
+pub const SQLITE_WRITES_WAITING_MAX: usize = 1_024;
+/// Reads waiting for SQLite's readers. When full, callers wait.
+pub const SQLITE_READS_WAITING_MAX: usize = 256;
+/// Reader threads: one slow history page must not stop the others.
+pub const SQLITE_READERS: usize = 2;
+/// Rows after which no further write joins a transaction: some 20 ms of inserting, so that the
+/// first caller does not wait long for the last. One larger write still goes as one transaction.
+pub const SQLITE_GROUP_ROWS_MAX: usize = 4_096;
+/// Bytes after which no further write joins a transaction, for the same reason.
+pub const SQLITE_GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Commits that usefully run at once: one in the disk's hands, one waiting in full.
+pub const SQLITE_COMMITS_IN_FLIGHT: usize = 2;
+/// How long to wait for a lock that some other tool holds on the file. Then: not done.
+pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a database page. Most transactions touch many pages a little, so small pages win.
+pub const SQLITE_PAGE_BYTES: u32 = 4_096;
+/// Pages in the write-ahead log from which on a second thread copies them into the database.
+/// 16 MiB: a page that many transactions change is copied once.
+pub const SQLITE_WAL_PAGES: u32 = 4_096;
+/// Pages that are still to be copied when the writer thread copies the rest itself, so that the
+/// log can begin again: some milliseconds.
+pub const SQLITE_WAL_REST_PAGES: u32 = 512;
+/// Pages in the log from which on the writer thread copies whatever is there. 128 MiB.
+pub const SQLITE_WAL_PAGES_MAX: u32 = 32_768;
+/// Cache of the writer's connection, in KiB: the right edges of a hundred thousand rooms do not
+/// fit, those of the busy ones do.
+pub const SQLITE_WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// Cache of each reader's connection, in KiB. The kernel caches the file too.
+pub const SQLITE_READER_CACHE_KIB: u32 = 8 * 1024;
+/// Problems that a check lists. The rest are counted.
+pub const CHECK_PROBLEMS_MAX: usize = 100;
+
+const _: () = assert!(SQLITE_WAL_REST_PAGES < SQLITE_WAL_PAGES);
+const _: () = assert!(SQLITE_WAL_PAGES < SQLITE_WAL_PAGES_MAX);
+const _: () = assert!(LOG_READ_OFFSETS_MAX <= BUCKET_OFFSETS);

@@ -1,142 +1,470 @@
-//! The embedded adapter.
+//! The embedded adapter: one SQLite file, one process.
+//!
+//! ```text
+//! callers ──queue──► sqlite-writer ──one transaction, one sync──► file-wal ──► file
+//!    │                    └─wakes──► sqlite-checkpoint ──copies pages──┘        ▲
+//!    └─────queue──► sqlite-reader-1, -2 ────────────────────────────────────────┘
+//! ```
+//! Reading order: [`schema`] opens connections, [`statements`] and [`queries`] are the SQL,
+//! [`writer`] the group commit, [`error`] what failures mean, [`check`] the soundness check.
+//!
+//! Invariants:
+//! - Only the writer thread changes tables; an answer is given only after its sync returned.
+//! - A read begins a transaction of its own, so it sees every commit that was answered before.
+//! - The lock is held as long as any connection is open.
 
-use std::path::{Path, PathBuf};
+mod check;
+mod checkpoint;
+mod error;
+mod lock;
+mod queries;
+mod reader;
+mod schema;
+mod statements;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
     shard::Shard,
 };
+use tokio::sync::{Mutex, mpsc};
 
+pub use self::check::CheckReport;
+use self::{
+    checkpoint::Checkpoints, lock::Lock, reader::Readers, statements::WriteOp, writer::Writer,
+};
 use crate::{
     CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
-    Store, StoreError, UserRoomRow, UserRow,
+    Store, StoreError, UserRoomRow, UserRow, limits,
 };
 
-/// Where the database is.
+/// Where the database is, and how large it may become.
 #[derive(Clone, Debug)]
 pub struct SqliteConfig {
-    /// The database file. Its folder must exist.
+    /// The database file; made when missing, its folder must exist. Beside it are kept `-wal`,
+    /// `-shm` and `.lock`.
     pub path: PathBuf,
+    /// Bytes the database may have (without its log); `None`: as many as the disk holds. Past
+    /// it, writes fail as on a full disk, and reads go on.
+    pub bytes_max: Option<u64>,
 }
 
 impl SqliteConfig {
     /// The defaults, for a database at that path.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self {
+            path: path.into(),
+            bytes_max: None,
+        }
     }
 }
 
 /// Why a database was not opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {}
+pub enum OpenError {
+    /// Another process, or this one, has it open.
+    #[error("the database {} is in use by {holder}", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// "process 123", as far as known.
+        holder: String,
+    },
+    /// The lock file cannot be made or locked.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder of the database cannot be read or made durable.
+    #[error("cannot use the folder of {}", path.display())]
+    Folder {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// SQLite cannot use the file.
+    #[error("cannot open the database {}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file is a database of another program.
+    #[error("the database {} was not made by rookery", path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A newer program has been here.
+    #[error(
+        "the database {} has schema version {found}, this program knows up to {known}: \
+         use a newer rookery",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A migration failed and was rolled back.
+    #[error("cannot bring the database {} to schema version {number}", path.display())]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// The migration.
+        number: u32,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A thread did not start.
+    #[error("cannot start a thread for the database {}", path.display())]
+    Thread {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
 
-/// What [`SqliteStore::check`] found.
-#[derive(Debug, Default)]
-pub struct CheckReport {
-    /// What is not sound, one line each.
-    pub problems: Vec<String>,
+/// What every thread with a connection keeps until that is closed. Dropped in this order.
+#[derive(Clone, Debug)]
+struct Hold {
+    _lock: Arc<Lock>,
+    _ended: mpsc::Sender<Infallible>,
 }
 
 /// The store in one SQLite file.
+///
+/// Dropping it without [`close`](Store::close) finishes what is queued too, but nobody waits.
 #[derive(Debug)]
-pub struct SqliteStore {}
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    /// Ends when the last thread has.
+    ended: Mutex<mpsc::Receiver<Infallible>>,
+}
 
 impl SqliteStore {
-    /// Opens or creates a database.
+    /// Opens or creates a database, and migrates it. Blocks for some file operations.
     ///
     /// # Errors
-    /// [`OpenError`] names what is wrong.
-    pub fn open(_config: SqliteConfig) -> Result<Self, OpenError> {
-        Ok(Self {})
+    /// [`OpenError`] names what is wrong. Nothing was changed then, except by migrations that
+    /// succeeded.
+    pub fn open(config: SqliteConfig) -> Result<Self, OpenError> {
+        let path = config.path.as_path();
+        let lock = Arc::new(Lock::take(path)?);
+        let failed = |source| OpenError::Database {
+            path: path.to_owned(),
+            source,
+        };
+        let no_thread = |source| OpenError::Thread {
+            path: path.to_owned(),
+            source,
+        };
+        let connection = schema::open_writer(path)?;
+        if let Some(bytes) = config.bytes_max {
+            connection
+                .pragma_update(None, "max_page_count", pages(bytes))
+                .map_err(failed)?;
+        }
+        let (ended_sender, ended) = mpsc::channel(1);
+        let hold = Hold {
+            _lock: lock,
+            _ended: ended_sender,
+        };
+        let reading = (0..limits::SQLITE_READERS).map(|_| schema::open_reader(path));
+        let reading = reading.collect::<Result<_, _>>()?;
+        let checkpoints = Checkpoints::start(schema::open_checkpointer(path)?, hold.clone())
+            .map_err(no_thread)?;
+        let readers = Readers::start(reading, &hold).map_err(no_thread)?;
+        let writer = Writer::start(connection, checkpoints, hold)
+            .map_err(no_thread)?
+            .map_err(failed)?;
+        tracing::info!(database.path = %path.display(), "database opened");
+        Ok(Self {
+            writer,
+            readers,
+            ended: Mutex::new(ended),
+        })
     }
 
-    /// Checks a database that no process has open.
+    /// Checks a database that no process has open, without changing it: the file, the schema,
+    /// and what rooms rely on. Blocks as long as reading the whole file takes.
     ///
     /// # Errors
-    /// [`OpenError`] names what is wrong.
-    pub fn check(_path: &Path) -> Result<CheckReport, OpenError> {
-        Ok(CheckReport::default())
+    /// [`OpenError`] when it cannot be checked; [`OpenError::InUse`] when a server has it open.
+    pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
+        check::check(path)
     }
+
+    /// Changes [`SqliteConfig::bytes_max`] while running. A limit below the present size is
+    /// raised to that by SQLite.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn set_bytes_max(&self, bytes: Option<u64>) -> Result<(), StoreError> {
+        let pages = bytes.map_or(u32::MAX - 1, pages);
+        self.writer
+            .write(WriteOp::SetPagesMax(pages))
+            .await
+            .map(drop)
+    }
+
+    /// Transactions committed since it was opened: with several writes each when many wait.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.writer.transactions()
+    }
+}
+
+/// Whole pages in so many bytes; at least one.
+fn pages(bytes: u64) -> u32 {
+    let pages = bytes / u64::from(limits::SQLITE_PAGE_BYTES);
+    u32::try_from(pages).unwrap_or(u32::MAX - 1).max(1)
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     fn durability(&self) -> String {
-        String::new()
+        "sqlite, WAL, synchronous=FULL: a returned commit is synced to this machine's disk"
+            .to_owned()
     }
+
     fn commits_in_flight_max(&self) -> usize {
-        2
+        limits::SQLITE_COMMITS_IN_FLIGHT
     }
-    async fn register_node(&self, _: &str, _: Incarnation) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+
+    async fn register_node(&self, node: &str, incarnation: Incarnation) -> Result<(), StoreError> {
+        let op = WriteOp::RegisterNode {
+            node: node.to_owned(),
+            incarnation,
+        };
+        self.writer.write(op).await.map(drop)
     }
-    async fn take_shard(&self, _: Shard, _: &str, _: Incarnation) -> Result<Epoch, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn take_shard(
+        &self,
+        shard: Shard,
+        node: &str,
+        incarnation: Incarnation,
+    ) -> Result<Epoch, StoreError> {
+        let op = WriteOp::TakeShard {
+            shard,
+            node: node.to_owned(),
+            incarnation,
+        };
+        self.writer.write(op).await.map(Epoch)
     }
-    async fn is_fenced(&self, _: Incarnation) -> Result<bool, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {
+        self.readers
+            .read("read fence", move |connection| {
+                queries::is_fenced(connection, incarnation)
+            })
+            .await
     }
-    async fn commit(&self, _: &[RoomWrite]) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+
+    async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        self.writer
+            .write(WriteOp::Commit(group.to_vec()))
+            .await
+            .map(drop)
     }
-    async fn room_epochs(&self, _: &RoomId) -> Result<EpochList, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn room_epochs(&self, room: &RoomId) -> Result<EpochList, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read room epochs", move |connection| {
+                queries::room_epochs(connection, &room)
+            })
+            .await
     }
-    async fn put_room_epochs(&self, _: &RoomId, _: &EpochList) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+
+    async fn put_room_epochs(&self, room: &RoomId, list: &EpochList) -> Result<(), StoreError> {
+        let op = WriteOp::PutRoomEpochs {
+            room: room.clone(),
+            list: list.clone(),
+        };
+        self.writer.write(op).await.map(drop)
     }
-    async fn log_tail(&self, _: &RoomId, _: u32) -> Result<Vec<LogRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn log_tail(&self, room: &RoomId, offsets: u32) -> Result<Vec<LogRow>, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read log tail", move |connection| {
+                queries::log_tail(connection, &room, offsets)
+            })
+            .await
     }
-    async fn log_range(&self, _: &RoomId, _: Offset, _: Offset) -> Result<Vec<LogRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn log_range(
+        &self,
+        room: &RoomId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<LogRow>, StoreError> {
+        assert!(
+            to.0.saturating_sub(from.0) < limits::LOG_READ_OFFSETS_MAX,
+            "a range of the log spans at most {} offsets",
+            limits::LOG_READ_OFFSETS_MAX
+        );
+        let room = room.clone();
+        self.readers
+            .read("read log", move |connection| {
+                queries::log_range(connection, &room, from, to)
+            })
+            .await
     }
-    async fn marks(&self, _: &RoomId, _: Offset, _: Offset) -> Result<Vec<MarkRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn marks(
+        &self,
+        room: &RoomId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<MarkRow>, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read marks", move |connection| {
+                queries::marks(connection, &room, from, to)
+            })
+            .await
     }
-    async fn deletions(&self, _: &RoomId) -> Result<Vec<(Offset, Offset, Epoch)>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn deletions(&self, room: &RoomId) -> Result<Vec<(Offset, Offset, Epoch)>, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read deletions", move |connection| {
+                queries::deletions(connection, &room)
+            })
+            .await
     }
-    async fn settings(&self, _: &RoomId) -> Result<Vec<RoomRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn settings(&self, room: &RoomId) -> Result<Vec<RoomRow>, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read settings", move |connection| {
+                queries::settings(connection, &room)
+            })
+            .await
     }
-    async fn members(&self, _: &RoomId) -> Result<Vec<MemberRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn members(&self, room: &RoomId) -> Result<Vec<MemberRow>, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read members", move |connection| {
+                queries::members(connection, &room)
+            })
+            .await
     }
-    async fn cursors(&self, _: &RoomId) -> Result<Vec<CursorRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn cursors(&self, room: &RoomId) -> Result<Vec<CursorRow>, StoreError> {
+        let room = room.clone();
+        self.readers
+            .read("read cursors", move |connection| {
+                queries::cursors(connection, &room)
+            })
+            .await
     }
+
     async fn sent_ids(
         &self,
-        _: &RoomId,
-        _: &UserId,
-        _: u64,
-        _: u32,
+        room: &RoomId,
+        user: &UserId,
+        since_ms: u64,
+        limit: u32,
     ) -> Result<Vec<SentRow>, StoreError> {
-        Err(StoreError::Closed)
+        let (room, user) = (room.clone(), user.clone());
+        self.readers
+            .read("read sent ids", move |connection| {
+                queries::sent_ids(connection, &room, &user, since_ms, limit)
+            })
+            .await
     }
-    async fn sent_id(&self, _: &RoomId, _: &UserId, _: &str) -> Result<Vec<SentRow>, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn sent_id(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        client_id: &str,
+    ) -> Result<Vec<SentRow>, StoreError> {
+        let (room, user, client_id) = (room.clone(), user.clone(), client_id.to_owned());
+        self.readers
+            .read("read sent id", move |connection| {
+                queries::sent_id(connection, &room, &user, &client_id)
+            })
+            .await
     }
+
     async fn user_rooms(
         &self,
-        _: &UserId,
-        _: Option<&RoomId>,
-        _: u32,
+        user: &UserId,
+        after: Option<&RoomId>,
+        limit: u32,
     ) -> Result<Vec<UserRoomRow>, StoreError> {
-        Err(StoreError::Closed)
+        let (user, after) = (user.clone(), after.cloned());
+        self.readers
+            .read("read user's rooms", move |connection| {
+                queries::user_rooms(connection, &user, after.as_ref(), limit)
+            })
+            .await
     }
-    async fn user(&self, _: &UserId) -> Result<UserRow, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn user(&self, user: &UserId) -> Result<UserRow, StoreError> {
+        let user = user.clone();
+        self.readers
+            .read("read user", move |connection| {
+                queries::user(connection, &user)
+            })
+            .await
     }
-    async fn put_last_seen(&self, _: &UserId, _: u64) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+
+    async fn put_last_seen(&self, user: &UserId, last_seen_ms: u64) -> Result<(), StoreError> {
+        let op = WriteOp::PutLastSeen {
+            user: user.clone(),
+            last_seen_ms,
+        };
+        self.writer.write(op).await.map(drop)
     }
-    async fn expire_sent_ids(&self, _: u64, _: u32) -> Result<u64, StoreError> {
-        Err(StoreError::Closed)
+
+    async fn expire_sent_ids(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError> {
+        self.writer
+            .write(WriteOp::ExpireSentIds { before_ms, limit })
+            .await
     }
-    async fn close(&self) {}
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+        // Every thread holds a sender and none sends: this returns when the last has ended.
+        let _: Option<Infallible> = self.ended.lock().await.recv().await;
+    }
 }

@@ -1,0 +1,394 @@
+//! What the writer thread does to the tables, with every statement prepared once.
+
+use rookery_proto::{
+    ids::{Epoch, Offset, RoomId, UserId},
+    shard::Shard,
+};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::error::WriteError;
+use crate::{EpochList, Incarnation, LogRow, MemberRow, RoomRow, RoomWrite, SentRow};
+
+/// One write, as it waits in the queue.
+#[derive(Debug)]
+pub(super) enum WriteOp {
+    RegisterNode {
+        node: String,
+        incarnation: Incarnation,
+    },
+    TakeShard {
+        shard: Shard,
+        node: String,
+        incarnation: Incarnation,
+    },
+    Commit(Vec<RoomWrite>),
+    PutRoomEpochs {
+        room: RoomId,
+        list: EpochList,
+    },
+    PutLastSeen {
+        user: UserId,
+        last_seen_ms: u64,
+    },
+    ExpireSentIds {
+        before_ms: u64,
+        limit: u32,
+    },
+    SetPagesMax(u32),
+}
+
+impl WriteOp {
+    /// The operation's name in errors.
+    pub(super) const fn what(&self) -> &'static str {
+        match self {
+            Self::RegisterNode { .. } => "register node",
+            Self::TakeShard { .. } => "take shard",
+            Self::Commit(_) => "commit",
+            Self::PutRoomEpochs { .. } => "put room epochs",
+            Self::PutLastSeen { .. } => "put last seen",
+            Self::ExpireSentIds { .. } => "expire sent ids",
+            Self::SetPagesMax(_) => "set size limit",
+        }
+    }
+
+    /// Rows and bytes of events it writes, to bound a transaction.
+    pub(super) fn weight(&self) -> (usize, usize) {
+        match self {
+            Self::Commit(group) => group.iter().fold((0, 0), |(rows, bytes), write| {
+                let marks = write
+                    .log
+                    .iter()
+                    .filter(|row| row.target != Offset::ZERO)
+                    .count();
+                let log = write.log.len() + marks;
+                let derived = 2 * write.members.len() + write.sent.len() + write.cursors.len();
+                let events: usize = write.log.iter().map(|row| row.event.len()).sum();
+                (
+                    rows + log + usize::from(write.settings.is_some()) + derived,
+                    bytes + events,
+                )
+            }),
+            Self::ExpireSentIds { limit, .. } => (*limit as usize, 0),
+            _ => (1, 0),
+        }
+    }
+}
+
+/// Every statement of the writer, prepared for one connection.
+pub(super) struct Statements<'c> {
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    rollback: Statement<'c>,
+    log: Statement<'c>,
+    mark: Statement<'c>,
+    room: Statement<'c>,
+    member: Statement<'c>,
+    user_room: Statement<'c>,
+    sent: Statement<'c>,
+    cursor: Statement<'c>,
+    list: Statement<'c>,
+    put_list: Statement<'c>,
+    register: Statement<'c>,
+    shard: Statement<'c>,
+    put_shard: Statement<'c>,
+    fence: Statement<'c>,
+    last_seen: Statement<'c>,
+    expire: Statement<'c>,
+    connection: &'c Connection,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            rollback: connection.prepare("ROLLBACK")?,
+            log: connection.prepare(
+                "INSERT INTO room_log (room, offset, epoch, kind, message_count, target, event)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            )?,
+            mark: connection.prepare(
+                "INSERT INTO room_marks (room, target, offset, epoch, kind, event)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            )?,
+            room: connection.prepare(
+                "INSERT INTO rooms (room, offset, epoch, kind, name, public, creator, client_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+            )?,
+            member: connection.prepare(
+                "INSERT INTO room_members (room, user, offset, epoch, role, name)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            )?,
+            user_room: connection.prepare(
+                "INSERT INTO user_rooms (user, room, offset, epoch, member)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            )?,
+            sent: connection.prepare(
+                "INSERT INTO sent_ids (room, user, client_id, offset, epoch, digest, time_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            )?,
+            cursor: connection.prepare(
+                "INSERT INTO read_cursors (room, user, offset, message_count)
+                 VALUES (?1, ?2, ?3, ?4) ON CONFLICT (room, user) DO UPDATE
+                 SET offset = excluded.offset, message_count = excluded.message_count
+                 WHERE excluded.offset > read_cursors.offset",
+            )?,
+            list: connection
+                .prepare("SELECT list FROM room_epochs WHERE room = ?1 AND epoch = ?2")?,
+            put_list: connection
+                .prepare("INSERT INTO room_epochs (room, epoch, list) VALUES (?1, ?2, ?3)")?,
+            register: connection.prepare(
+                "INSERT INTO nodes (incarnation, node, fenced) VALUES (?1, ?2, 0)
+                 ON CONFLICT DO NOTHING",
+            )?,
+            shard: connection
+                .prepare("SELECT epoch, node, incarnation FROM shards WHERE shard = ?1")?,
+            put_shard: connection.prepare(
+                "INSERT INTO shards (shard, epoch, node, incarnation) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (shard) DO UPDATE SET epoch = excluded.epoch, node = excluded.node,
+                 incarnation = excluded.incarnation",
+            )?,
+            fence: connection.prepare(
+                "INSERT INTO nodes (incarnation, node, fenced) VALUES (?1, ?2, 1)
+                 ON CONFLICT (incarnation) DO UPDATE SET fenced = 1",
+            )?,
+            last_seen: connection.prepare(
+                "INSERT INTO users (user, last_seen_ms) VALUES (?1, ?2)
+                 ON CONFLICT (user) DO UPDATE SET last_seen_ms = excluded.last_seen_ms
+                 WHERE excluded.last_seen_ms > users.last_seen_ms",
+            )?,
+            expire: connection.prepare(
+                "DELETE FROM sent_ids WHERE (room, user, client_id, offset, epoch) IN
+                 (SELECT room, user, client_id, offset, epoch FROM sent_ids
+                  WHERE time_ms < ?1 ORDER BY time_ms LIMIT ?2)",
+            )?,
+            connection,
+        })
+    }
+
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.begin.execute([]).map(drop)
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.commit.execute([]).map(drop)
+    }
+
+    pub(super) fn rollback(&mut self) -> rusqlite::Result<()> {
+        self.rollback.execute([]).map(drop)
+    }
+
+    /// Does one write inside the current transaction. The number is the answer: an epoch or a
+    /// count where the operation has one.
+    pub(super) fn apply(&mut self, op: &WriteOp) -> Result<u64, WriteError> {
+        match op {
+            WriteOp::RegisterNode { node, incarnation } => {
+                self.register.execute(params![int(incarnation.0)?, node])?;
+                Ok(0)
+            }
+            WriteOp::TakeShard {
+                shard,
+                node,
+                incarnation,
+            } => self.take_shard(*shard, node, *incarnation),
+            WriteOp::Commit(group) => {
+                for write in group {
+                    self.room_write(write)?;
+                }
+                Ok(0)
+            }
+            WriteOp::PutRoomEpochs { room, list } => self.put_room_epochs(room, list),
+            WriteOp::PutLastSeen { user, last_seen_ms } => {
+                self.last_seen
+                    .execute(params![user.as_str(), int(*last_seen_ms)?])?;
+                Ok(0)
+            }
+            WriteOp::ExpireSentIds { before_ms, limit } => {
+                Ok(self.expire.execute(params![int(*before_ms)?, limit])? as u64)
+            }
+            WriteOp::SetPagesMax(pages) => {
+                self.connection
+                    .pragma_update(None, "max_page_count", pages)?;
+                Ok(0)
+            }
+        }
+    }
+
+    fn room_write(&mut self, write: &RoomWrite) -> rusqlite::Result<()> {
+        let room = write.room.as_str();
+        for row in &write.log {
+            self.log_row(room, row)?;
+        }
+        if let Some(settings) = &write.settings {
+            self.room_row(room, settings)?;
+        }
+        for row in &write.members {
+            self.member_row(room, row)?;
+        }
+        for row in &write.sent {
+            self.sent_row(room, row)?;
+        }
+        for row in &write.cursors {
+            let (offset, count) = (int(row.offset.0)?, int(row.message_count)?);
+            self.cursor
+                .execute(params![room, row.user.as_str(), offset, count])?;
+        }
+        Ok(())
+    }
+
+    fn log_row(&mut self, room: &str, row: &LogRow) -> rusqlite::Result<()> {
+        let (offset, epoch) = (int(row.offset.0)?, int(row.epoch.0)?);
+        let (kind, target, event) = (row.kind as u8, int(row.target.0)?, &row.event[..]);
+        let count = int(row.message_count)?;
+        self.log
+            .execute(params![room, offset, epoch, kind, count, target, event])?;
+        if row.target != Offset::ZERO {
+            self.mark
+                .execute(params![room, target, offset, epoch, kind, event])?;
+        }
+        Ok(())
+    }
+
+    fn room_row(&mut self, room: &str, row: &RoomRow) -> rusqlite::Result<()> {
+        let (offset, epoch) = (int(row.offset.0)?, int(row.epoch.0)?);
+        let (kind, creator) = (row.kind as i32, row.creator.as_str());
+        self.room.execute(params![
+            room,
+            offset,
+            epoch,
+            kind,
+            row.name,
+            row.public,
+            creator,
+            row.client_id
+        ])?;
+        Ok(())
+    }
+
+    fn member_row(&mut self, room: &str, row: &MemberRow) -> rusqlite::Result<()> {
+        let (offset, epoch) = (int(row.offset.0)?, int(row.epoch.0)?);
+        let (user, role) = (row.user.as_str(), row.role.map_or(0, |role| role as i32));
+        self.member
+            .execute(params![room, user, offset, epoch, role, row.name])?;
+        self.user_room
+            .execute(params![user, room, offset, epoch, row.role.is_some()])?;
+        Ok(())
+    }
+
+    fn sent_row(&mut self, room: &str, row: &SentRow) -> rusqlite::Result<()> {
+        let (offset, epoch) = (int(row.offset.0)?, int(row.epoch.0)?);
+        let (user, digest) = (row.user.as_str(), row.digest.cast_signed());
+        let time_ms = int(row.time_ms)?;
+        self.sent.execute(params![
+            room,
+            user,
+            row.client_id,
+            offset,
+            epoch,
+            digest,
+            time_ms
+        ])?;
+        Ok(())
+    }
+
+    /// Two lists with one last epoch would be two owners under one epoch: never accepted.
+    fn put_room_epochs(&mut self, room: &RoomId, list: &EpochList) -> Result<u64, WriteError> {
+        let Some(last) = list.last_epoch() else {
+            return Err(WriteError::Refused(
+                "an empty epoch list claims nothing".to_owned(),
+            ));
+        };
+        let (room, epoch, text) = (room.as_str(), int(last.0)?, list_text(list));
+        let stored = self
+            .list
+            .query_row(params![room, epoch], |row| row.get::<_, String>(0))
+            .optional()?;
+        match stored {
+            None => self
+                .put_list
+                .execute(params![room, epoch, text])
+                .map(drop)?,
+            Some(stored) if stored == text => {}
+            Some(_) => {
+                let problem = format!("another list of the room ends with epoch {last}");
+                return Err(WriteError::Refused(problem));
+            }
+        }
+        Ok(0)
+    }
+
+    fn take_shard(
+        &mut self,
+        shard: Shard,
+        node: &str,
+        incarnation: Incarnation,
+    ) -> Result<u64, WriteError> {
+        let former = self
+            .shard
+            .query_row([shard.number()], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                ))
+            })
+            .optional()?;
+        let (own, mut epoch) = (int(incarnation.0)?, 1);
+        if let Some((last, former_node, former)) = former {
+            epoch = last + 1;
+            if former != own {
+                self.fence.execute(params![former, former_node])?;
+            }
+        }
+        self.put_shard
+            .execute(params![shard.number(), epoch, node, own])?;
+        Ok(epoch.cast_unsigned())
+    }
+}
+
+/// SQLite's integers are signed. Offsets, epochs and times never come near that bound.
+pub(super) fn int(number: u64) -> rusqlite::Result<i64> {
+    i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// An epoch list as it is stored.
+fn list_text(list: &EpochList) -> String {
+    let entries: Vec<_> = list
+        .entries()
+        .iter()
+        .map(|(epoch, first)| format!("{epoch}:{first}"))
+        .collect();
+    entries.join(" ")
+}
+
+/// An epoch list from its stored text; `None` when that is not sound.
+pub(super) fn list_from_text(text: &str) -> Option<EpochList> {
+    let entries = text.split(' ').map(|entry| {
+        let (epoch, first) = entry.split_once(':')?;
+        Some((Epoch(epoch.parse().ok()?), Offset(first.parse().ok()?)))
+    });
+    EpochList::from_entries(entries.collect::<Option<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epoch_list_survives_its_text() {
+        let list = EpochList::default()
+            .claimed_by(Epoch(1), Offset(0))
+            .claimed_by(Epoch(7), Offset(40));
+        assert_eq!(list_text(&list), "1:1 7:41");
+        assert_eq!(list_from_text("1:1 7:41"), Some(list));
+    }
+
+    #[test]
+    fn damaged_list_text_is_refused() {
+        for text in [
+            "", "1", "1:", "1:1  2:2", "2:1 1:3", "1:9 2:3", "x:1", "-1:1",
+        ] {
+            assert_eq!(list_from_text(text), None, "{text:?}");
+        }
+    }
+}
