@@ -80,6 +80,8 @@ export class RookeryClient {
   /** @type {Set<string>} */ #watched = new Set();
   /** @type {Status} */ #status = 'ONLINE';
   #statusSet = false;
+  /** When each of `names` was in use: an old page of history must not bring old names back. */
+  /** @type {Map<string, number>} */ #namedAtMs = new Map();
 
   /** @param {Options} options */
   constructor(options) {
@@ -93,7 +95,7 @@ export class RookeryClient {
     this.welcome = null;
     /** @type {Map<string, {status: Status, lastSeenMs: number}>} */
     this.presence = new Map();
-    /** @type {Map<string, string>} display names heard so far, by user id */
+    /** @type {Map<string, string>} the newest display names heard of, by user id */
     this.names = new Map();
     this.#connection = new Connection({
       url: options.url,
@@ -348,7 +350,7 @@ export class RookeryClient {
     this.#generation += 1;
     this.welcome = welcome;
     this.user = welcome.user;
-    this.names.set(welcome.user.id, welcome.user.name || welcome.user.id);
+    this.#name(welcome.user);
     this.#emit('welcome', welcome);
     if (this.#statusSet) this.#background('set the status', 'setPresence', { status: this.#status });
     if (this.#watched.size > 0) this.#watchNow([...this.#watched]);
@@ -449,7 +451,7 @@ export class RookeryClient {
       const from = room.log.known ? { afterOffset: room.log.last } : last > 0 ? { last } : {};
       const { joined } = await this.request('join', { room: room.id, ...from });
       for (const event of joined.events ?? []) this.#learn(event);
-      for (const user of joined.here ?? []) this.names.set(user.id, user.name || user.id);
+      for (const user of joined.here ?? []) this.#name(user);
       const { complete } = room.log.applyJoined(joined);
       if (complete) return;
     }
@@ -581,10 +583,10 @@ export class RookeryClient {
     if (!room) return;
     if (signal.typing) {
       const { user, active } = signal.typing;
-      this.names.set(user.id, user.name || user.id);
+      this.#name(user);
       room.log.noteTyping(user, Boolean(active), this.#clock.now());
     } else if (signal.roster) {
-      for (const user of signal.roster.came ?? []) this.names.set(user.id, user.name || user.id);
+      for (const user of signal.roster.came ?? []) this.#name(user);
       room.log.noteRoster(signal.roster);
     } else if (signal.read) {
       room.log.noteRead(signal.read.user, signal.read.offset ?? 0);
@@ -608,7 +610,7 @@ export class RookeryClient {
     const room = this.#room(info.id);
     room.log.info = info;
     if (room.state === 'lost') room.state = 'listed';
-    if (by) this.names.set(by.id, by.name || by.id);
+    if (by) this.#name(by);
     this.#emit('rooms', null);
     if (fresh) this.#emit('added', { room, by });
     if (this.#autoJoin && room.state === 'listed') this.#enter(room, 0).catch(() => {});
@@ -677,9 +679,15 @@ export class RookeryClient {
     const users = [event.actor, event.memberJoined?.member?.user];
     for (const member of event.roomOpened?.members ?? []) users.push(member.user);
     for (const user of users) {
-      if (user?.id && user.name) this.names.set(user.id, user.name);
-      else if (user?.id && !this.names.has(user.id)) this.names.set(user.id, user.id);
+      if (user) this.#name(user, event.timeMs ?? 0);
     }
+  }
+
+  /** @param {User} user @param {number} [timeMs] when this was the name; default: now */
+  #name({ id, name }, timeMs = this.#clock.now()) {
+    if (!name || timeMs < (this.#namedAtMs.get(id) ?? 0)) return;
+    this.names.set(id, name);
+    this.#namedAtMs.set(id, timeMs);
   }
 
   /** @param {string} doing @param {string} command @param {object} body */

@@ -334,6 +334,7 @@ class ChatPage {
     this.leaveButton.hidden = !room || Boolean(other);
     this.peopleButton.hidden = !room;
     this.header.classList.toggle('blank', !room);
+    this.element.classList.toggle('nothing-open', !room);
     const kind = !room || other ? '' : room.log.info.kind === 'GROUP' && !room.log.info.public ? 'lock' : 'hash';
     const title = room ? roomTitle(client, room) : '';
     if (this.title.dataset.shown !== kind + title) {

@@ -77,9 +77,10 @@ export function iconButton(name, label, onclick, properties = {}) {
 
 /** A stable number for a user. @param {string} id */
 export function hueOf(id) {
-  let hash = 0;
-  for (const character of id) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return hash % HUES;
+  // FNV-1a, its high bits mixed down: short names that differ in a letter should differ in colour.
+  let hash = 0x811c9dc5;
+  for (const character of id) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
+  return ((hash ^ (hash >>> 15)) >>> 0) % HUES;
 }
 
 /** One or two letters for a name. @param {string} name */

@@ -17,7 +17,7 @@ const LOAD_OLDER_PX = 300;
 
 const EMOJI = [
   '👍', '❤️', '😂', '🎉', '😮', '😢', '🙏', '👀', '🔥', '✅', '🚀', '💯',
-  '😀', '😊', '😍', '🤔', '😎', '😴', '👋', '👏', '💪', '🤝', '☕', '🐦‍⬛',
+  '😀', '😊', '😍', '🤔', '😎', '😴', '👋', '👏', '💪', '🤝', '☕', '🐦',
 ];
 
 /**
@@ -146,7 +146,7 @@ export class MessagesView {
       rows.push(item.type === 'message' ? this.#messageRow(item, follows(above, item)) : this.#changeRow(item));
       above = item.type === 'message' ? item : null;
     }
-    const seen = this.#seenBy(log);
+    const seen = log.pending.length === 0 && this.#seenBy(log);
     if (seen) rows.push(plainRow('seen', 'seen', seen));
     for (const pending of log.pending) {
       const item = { type: 'message', timeMs: pending.timeMs, actor: this.#client?.user };
@@ -224,6 +224,7 @@ export class MessagesView {
       deleted
         ? h('span', { class: 'text', 'data-testid': 'message-text' }, 'This message was deleted')
         : textElement(message.text),
+      !deleted && message.editedMs > 0 && ' ',
       !deleted && message.editedMs > 0
         && h('span', { class: 'edited', title: fullTime(message.editedMs) }, '(edited)'),
       marks);
