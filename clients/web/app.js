@@ -15,6 +15,8 @@ import { ConnectionBar, Toasts, openDialog } from './view/notify.js';
 import { PeopleView, STATUS_NAMES, statusOf } from './view/people.js';
 import { RoomsView, otherUser, roomTitle, roomsInOrder } from './view/rooms.js';
 
+/** Below this width the list of people covers the messages, so it is closed unless asked for. */
+const NARROW = matchMedia('(max-width: 1000px)');
 /** Messages kept of a room that is not open. */
 const KEPT_MESSAGES = 200;
 /** After older history failed to load, the next try waits this long. */
@@ -108,13 +110,13 @@ class ChatPage {
     this.typingLine.append(h('span', { class: 'dots', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')), this.typingText);
     this.welcome = this.#welcomeView();
     this.chat = h('div', { class: 'chat', hidden: true }, this.messages.element, this.typingLine, this.composer.element);
-    this.element = h('div', { class: 'shell', 'data-people': memory.get('people') || 'open' },
+    this.element = h('div', { class: 'shell' },
       this.rooms.element,
       h('div', { class: 'scrim', onclick: () => this.#closePanels() }),
       h('main', {}, this.bar.element, this.header, this.welcome, this.chat),
       this.people.element,
       this.toasts.element);
-    if (innerWidth <= 1_000) this.element.dataset.people = 'closed';
+    this.#fitPeople();
   }
 
   #welcomeView() {
@@ -143,6 +145,7 @@ class ChatPage {
     document.addEventListener('keydown', (event) => this.#key(event), { signal });
     document.addEventListener('visibilitychange', () => this.#readOpenRoom(), { signal });
     window.addEventListener('focus', () => this.#readOpenRoom(), { signal });
+    NARROW.addEventListener('change', () => this.#fitPeople(), { signal });
     window.addEventListener('online', () => client.reconnectNow(), { signal });
     this.typingTimer = setInterval(() => this.#renderTyping(), TYPING_CHECK_MS);
   }
@@ -382,12 +385,16 @@ class ChatPage {
   /** @param {boolean} [open] default: the other way round */
   #showPeople(open = this.element.dataset.people !== 'open') {
     this.element.dataset.people = open ? 'open' : 'closed';
-    memory.set('people', this.element.dataset.people ?? '');
+    if (!NARROW.matches) memory.set('people', this.element.dataset.people ?? '');
+  }
+
+  #fitPeople() {
+    this.element.dataset.people = NARROW.matches ? 'closed' : memory.get('people') || 'open';
   }
 
   #closePanels() {
     this.#drawer(false);
-    if (innerWidth <= 1_000) this.element.dataset.people = 'closed';
+    if (NARROW.matches) this.element.dataset.people = 'closed';
   }
 
   /** @param {KeyboardEvent} event */

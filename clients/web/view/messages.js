@@ -134,7 +134,7 @@ export class MessagesView {
     for (const item of log.items) {
       const itemDay = dayName(item.timeMs);
       if (itemDay !== day) {
-        rows.push(plainRow(`day:${itemDay}`, 'day', itemDay, 'separator'));
+        rows.push(plainRow(`day:${item.offset}`, 'day', itemDay, 'separator'));
         day = itemDay;
         above = null;
       }
@@ -309,22 +309,23 @@ export class MessagesView {
 
   // ---- scrolling -----------------------------------------------------------------------------
 
-  /** The first row in view and where its top is. */
+  /**
+   * The first message in view and where it ends: its top may change, because it loses its author
+   * line when older messages of the same author come to stand above it.
+   */
   #anchor() {
     const top = this.#scroller.getBoundingClientRect().top;
-    for (const element of this.#list.children) {
-      const box = element.getBoundingClientRect();
-      if (box.bottom > top && element.dataset.key !== 'loading') {
-        return { key: element.dataset.key, top: box.top };
-      }
+    for (const element of this.#list.querySelectorAll(':scope > .message, :scope > .change')) {
+      const { bottom } = element.getBoundingClientRect();
+      if (bottom > top) return { key: element.dataset.key, bottom };
     }
     return null;
   }
 
-  /** @param {{key: string, top: number}} anchor */
-  #restore({ key, top }) {
+  /** @param {{key: string, bottom: number}} anchor */
+  #restore({ key, bottom }) {
     const element = this.#rows.get(key)?.element;
-    if (element) this.#scroller.scrollTop += element.getBoundingClientRect().top - top;
+    if (element) this.#scroller.scrollTop += element.getBoundingClientRect().bottom - bottom;
   }
 
   #scrollToEnd() {
