@@ -1,0 +1,109 @@
+//! `docs/configuration.md`, written from the table of settings.
+
+use std::fmt::Write as _;
+
+use super::settings::{SECTIONS, SETTINGS};
+
+const OPENING: &str = r#"# Configuration
+
+<!-- Written by `rookery config --reference`; a test wants an empty diff. -->
+
+Rookery runs without any. Each setting can be given in three places; the first wins:
+
+1. a flag: `--set gateway.heartbeat_interval=10s`, or one of the short ones in `rookery --help`;
+2. an environment variable: `ROOKERY_` and the key in capitals, `__` for the dot;
+3. a TOML file: `--config FILE`, else `rookery.toml` in the working directory if it exists.
+
+```toml
+data = "/var/lib/rookery"
+
+[server]
+listen = "0.0.0.0:8080"
+
+[[auth.keys]]
+id = "2026"
+algorithm = "HS256"
+secret_file = "/run/secrets/rookery"
+```
+
+`rookery config` prints what is in effect and where each value comes from; `rookery check` says
+whether it is sound, and whether the data is. All problems are reported together, unknown keys
+included, and nothing starts then (exit code 64).
+
+Durations are written as `500ms`, `30s`, `5m`, `1h30m`; sizes as `65536` or `"64KiB"`. Relative
+paths start at the working directory.
+
+"#;
+
+const CLOSING: &str = r#"## Keys
+
+Each `[[auth.keys]]` table has an `algorithm` (`HS256`, `RS256`, `ES256` or `EdDSA`) and
+
+| field | for | what |
+|---|---|---|
+| `id` | all | compared with the token's `kid`; may be left out |
+| `secret` or `secret_file` | HS256 | at least 32 bytes; of a file, the last line break is cut |
+| `public_key` or `public_key_file` | the others | PEM |
+
+In the environment the whole list is one value:
+`ROOKERY_AUTH__KEYS='[{ algorithm = "HS256", secret = "…" }]'`.
+
+## Development mode
+
+| keys configured | `server.listen` | `dev = "auto"` | `dev = true` | `dev = false` |
+|---|---|---|---|---|
+| no | loopback | on | on | refused: nobody could log in |
+| no | other | refused | refused | refused: nobody could log in |
+| yes | loopback | off | refused | off |
+| yes | other | off | refused | off |
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | did what was asked; stopped cleanly |
+| 1 | failed; the reason is on standard error |
+| 64 | command line or configuration wrong; nothing was started |
+| 75 | asked to stop and not done within `shutdown.grace`; what was acknowledged is durable |
+| 130, 143 | ended at once by a second SIGINT or SIGTERM |
+"#;
+
+/// The whole page.
+pub(crate) fn page() -> String {
+    let mut page = OPENING.to_owned();
+    for (section, about) in SECTIONS {
+        let name = match *section {
+            "" => String::new(),
+            _ => format!(": `[{section}]`"),
+        };
+        let _ = writeln!(page, "## {about}{name}\n");
+        for setting in SETTINGS.iter().filter(|one| one.section() == *section) {
+            let default = setting.kind.print(&setting.default_value());
+            let _ = writeln!(
+                page,
+                "**`{}`** = `{default}`: {}.\n{}\n`{}`\n",
+                setting.key,
+                setting.kind.describe(),
+                setting.about,
+                setting.variable(),
+            );
+        }
+    }
+    page.push_str(CLOSING);
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_page_in_the_tree_is_the_one_written_from_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == page(),
+            "docs/configuration.md is old: rookery config --reference > docs/configuration.md"
+        );
+    }
+}
