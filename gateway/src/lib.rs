@@ -17,7 +17,7 @@
 //! - An event's frame is built at most once per encoding and shared between all sockets.
 //! - A session sees the events of a room densely and in order, or is told to resume.
 
-mod auth;
+pub mod auth;
 pub mod config;
 mod conn;
 pub mod gateway;
@@ -26,7 +26,7 @@ mod hub;
 pub mod limits;
 pub mod metrics;
 mod protocol;
-mod ws;
+pub mod ws;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, GatewayPorts, StartError, StopReport, start};
