@@ -1,0 +1,20 @@
+//! The synchronous half: one user's devices, sessions and watchers, and what is to be done.
+//!
+//! ```text
+//! Command ─► User::apply(command, now, rules) ─► Vec<Effect>
+//!                                  User::deadline() ─► when to apply Command::Tick
+//! ```
+//!
+//! Nothing here does I/O, reads a clock or sends anything.
+
+mod devices;
+mod last_seen;
+#[cfg(test)]
+mod model_tests;
+mod state;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use state::{Address, Command, Effect, Now, Rules, SessionKey, User};
+pub(crate) use status::{Choice, Shown};
