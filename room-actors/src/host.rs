@@ -1,0 +1,242 @@
+//! The shard host: reads the node's inbox, wakes rooms on demand, lets idle ones sleep, and looks
+//! after those that fail.
+//!
+//! ```text
+//! inbox ─► host ─► admission ─► RoomActor (mailbox) ─► … ─► link to the gateway
+//!            ▲                      │ ends
+//!            └──── Supervisor ◄─────┘
+//! ```
+//! A room has at most one actor here. One that failed comes back under a new epoch of its shard:
+//! what it had in flight is then decided by the epoch list, not by memory.
+
+mod packets;
+mod rooms;
+mod shards;
+mod supervisor;
+
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use ractor::ActorCell;
+use rookery_cluster::{Clock, Inbound, Inbox, Links, Placement, Role};
+use rookery_persistence::{Incarnation, Store};
+use rookery_proto::{
+    ids::{Epoch, RoomId},
+    link::{Reannounce, packet},
+};
+use rustc_hash::FxHashSet;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::{Duration, Instant, MissedTickBehavior, interval, timeout_at},
+};
+
+use self::rooms::Rooms;
+pub(crate) use self::{shards::Shards, supervisor::Supervisor};
+use crate::{
+    commit::{Committer, RoomKey},
+    health::{Health, HealthCell},
+    limits::{RoomLimits, WAKES_AT_ONCE_MAX},
+    node::StopReport,
+    request::Admission,
+};
+
+/// What the host is told by its own parts. Bounded by rooms: each has at most a few on their way.
+pub(crate) enum HostMsg {
+    /// From a room: it wakes under this epoch.
+    Waking { key: RoomKey, epoch: Epoch },
+    /// From a room: after so many messages of the host nothing is left to do.
+    Quiet {
+        room: RoomId,
+        key: RoomKey,
+        handled: u64,
+    },
+    /// From the supervisor: an actor ended; `error`: not as it was told to.
+    Ended {
+        actor: ractor::ActorId,
+        error: Option<String>,
+    },
+    /// From a room: the fence was read, and this node lost its shards.
+    Fenced,
+    /// From the node's owner: stop until then.
+    Stop {
+        until: Instant,
+        report: oneshot::Sender<StopReport>,
+    },
+    /// From tests: a room's actor panics.
+    #[cfg(test)]
+    Crash(RoomId),
+}
+
+/// What all rooms of the node share.
+pub(crate) struct Shared {
+    pub(crate) node: String,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) limits: RoomLimits,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) links: Links,
+    pub(crate) placement: Arc<dyn Placement>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) committer: Committer,
+    pub(crate) health: HealthCell,
+    pub(crate) wakes: Semaphore,
+    pub(crate) shards: Shards,
+}
+
+impl Shared {
+    pub(crate) fn wake_permits() -> Semaphore {
+        Semaphore::new(WAKES_AT_ONCE_MAX)
+    }
+}
+
+/// The host's task.
+pub(crate) struct Host {
+    inbox: Inbox,
+    messages: mpsc::UnboundedReceiver<HostMsg>,
+    rooms: Rooms,
+    admission: Arc<Admission>,
+    health: watch::Receiver<Health>,
+    shared: Arc<Shared>,
+    /// Gateways whose sessions were dropped because they were silent.
+    silent: FxHashSet<rookery_cluster::EndpointId>,
+}
+
+/// With what a host starts.
+pub(crate) struct HostParts {
+    pub(crate) inbox: Inbox,
+    pub(crate) messages: mpsc::UnboundedReceiver<HostMsg>,
+    pub(crate) to_host: mpsc::UnboundedSender<HostMsg>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) supervisor: ActorCell,
+    pub(crate) awake: Arc<AtomicUsize>,
+}
+
+impl Host {
+    pub(crate) fn new(parts: HostParts) -> Self {
+        let HostParts {
+            inbox,
+            messages,
+            to_host,
+            shared,
+            supervisor,
+            awake,
+        } = parts;
+        Self {
+            inbox,
+            messages,
+            rooms: Rooms::new(Arc::clone(&shared), to_host, supervisor, awake),
+            admission: Admission::new(shared.limits),
+            health: shared.health.watch(),
+            shared,
+            silent: FxHashSet::default(),
+        }
+    }
+
+    /// Serves until stopped. Ends early only when the bus is gone.
+    pub(crate) async fn run(mut self) {
+        let sweep = (self.shared.limits.passivate_after / 4)
+            .clamp(Duration::from_millis(10), Duration::from_secs(10));
+        let mut sweep = interval(sweep);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                message = self.messages.recv() => match message {
+                    Some(HostMsg::Stop { until, report }) => {
+                        self.stop(until, report).await;
+                        return;
+                    }
+                    Some(message) => self.handle(message),
+                    None => return,
+                },
+                Ok(()) = self.health.changed() => self.heed_health(),
+                inbound = self.inbox.next() => match inbound {
+                    Some(inbound) => self.receive(inbound),
+                    None => {
+                        tracing::error!("the bus is gone, rooms are not reachable");
+                        return;
+                    }
+                },
+                _ = sweep.tick() => self.rooms.sweep(Instant::now()),
+            }
+        }
+    }
+
+    fn handle(&mut self, message: HostMsg) {
+        match message {
+            HostMsg::Waking { key, epoch } => self.rooms.waking(key, epoch),
+            HostMsg::Quiet { room, key, handled } => self.rooms.quiet(&room, key, handled),
+            HostMsg::Ended { actor, error } => self.rooms.ended(actor, error),
+            HostMsg::Fenced => self.shared.health.fenced(),
+            HostMsg::Stop { .. } => unreachable!("the loop takes it"),
+            #[cfg(test)]
+            HostMsg::Crash(room) => self.rooms.crash(&room),
+        }
+    }
+
+    fn heed_health(&mut self) {
+        if *self.health.borrow_and_update() == Health::Fenced {
+            self.rooms.drop_all();
+        }
+    }
+
+    fn receive(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Packets { from, packets } => self.receive_packets(&from, packets),
+            Inbound::Opened { from } => {
+                if self.silent.remove(&from) {
+                    self.ask_to_reannounce(&from);
+                }
+            }
+            Inbound::Lost { from } => {
+                tracing::info!(peer.id = %from, "packets lost, sessions are announced again");
+                self.rooms.gateway_gone(&from);
+                self.ask_to_reannounce(&from);
+            }
+            Inbound::Silent { from } => {
+                tracing::info!(peer.id = %from, "peer silent, its sessions are dropped");
+                self.rooms.gateway_gone(&from);
+                self.shared.links.forget(&from);
+                if from.as_str().starts_with(Role::Gateway.as_str()) {
+                    self.silent.insert(from);
+                }
+            }
+        }
+    }
+
+    fn ask_to_reannounce(&self, gateway: &rookery_cluster::EndpointId) {
+        self.shared
+            .links
+            .to(gateway)
+            .send(packet::Body::Reannounce(Reannounce {}));
+    }
+
+    /// Refuses new writes, lets every room finish, and reports. Requests that only read go on.
+    async fn stop(&mut self, until: Instant, report: oneshot::Sender<StopReport>) {
+        self.shared.health.stopping();
+        let rooms = self.rooms.len();
+        self.rooms.prepare_stop();
+        while self.rooms.len() > 0 {
+            let turn = async {
+                tokio::select! {
+                    biased;
+                    message = self.messages.recv() => {
+                        if let Some(message) = message {
+                            self.handle(message);
+                        }
+                    }
+                    inbound = self.inbox.next() => {
+                        if let Some(inbound) = inbound {
+                            self.receive(inbound);
+                        }
+                    }
+                }
+            };
+            if timeout_at(until, turn).await.is_err() {
+                break;
+            }
+        }
+        let unfinished = self.rooms.len();
+        self.rooms.drop_all();
+        // Whoever asked may have gone; there is nobody else to tell.
+        let _ = report.send(StopReport { rooms, unfinished });
+    }
+}

@@ -1,0 +1,294 @@
+//! Results of sends with a `clientId`: what makes a retry return the first result.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use rookery_persistence::{EpochList, SentRow, limits::SENT_ID_TTL};
+use rookery_proto::ids::{Epoch, Offset, UserId};
+use rustc_hash::{FxHashMap, FxHashSet};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::limits::{SENT_HASHES_MAX, SENT_LOAD_MAX, SENT_RESULTS_MAX};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SentResult {
+    pub(super) offset: Offset,
+    pub(super) epoch: Epoch,
+    pub(super) digest: u64,
+    pub(super) time_ms: u64,
+}
+
+/// What memory knows of one client id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It was sent, with this result.
+    Sent(SentResult),
+    /// It was not sent within the time we remember.
+    New,
+    /// The user's ids are not in memory.
+    NeedSender,
+    /// Memory has forgotten some of the user's ids; this may be one.
+    NeedSentId,
+}
+
+/// Digest of what was sent, to tell a retry from a conflict.
+pub(super) fn digest(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
+}
+
+#[derive(Debug, Default)]
+struct UserSent {
+    results: FxHashMap<Arc<str>, SentResult>,
+    /// Hashes of ids whose results have left memory.
+    older: FxHashSet<u64>,
+    /// Every id within the time is in `results` or `older`.
+    complete: bool,
+}
+
+/// Sent ids of a room.
+#[derive(Debug, Default)]
+pub(super) struct SentIds {
+    users: FxHashMap<UserId, UserSent>,
+    /// Results, oldest first.
+    order: VecDeque<(UserId, Arc<str>)>,
+    hashes: usize,
+    /// Nothing was ever sent before memory began: there is nothing to load.
+    from_the_beginning: bool,
+    /// One id the store was just asked for and does not have.
+    absent: Option<(UserId, String)>,
+}
+
+impl SentIds {
+    pub(super) fn new(from_the_beginning: bool) -> Self {
+        Self {
+            from_the_beginning,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn find(&self, user: &UserId, client_id: &str, now_ms: u64) -> Known {
+        let Some(sent) = self.users.get(user) else {
+            return if self.from_the_beginning {
+                Known::New
+            } else {
+                Known::NeedSender
+            };
+        };
+        if let Some(result) = sent.results.get(client_id) {
+            return if fresh(result.time_ms, now_ms) {
+                Known::Sent(*result)
+            } else {
+                Known::New
+            };
+        }
+        if sent.complete && !sent.older.contains(&xxh3_64(client_id.as_bytes())) {
+            return Known::New;
+        }
+        match &self.absent {
+            Some((absent_user, absent)) if absent_user == user && absent == client_id => Known::New,
+            _ => Known::NeedSentId,
+        }
+    }
+
+    /// Keeps the result of a send. `committed`: results up to there may be forgotten.
+    pub(super) fn insert(
+        &mut self,
+        user: &UserId,
+        client_id: &str,
+        result: SentResult,
+        committed: Offset,
+    ) {
+        let client_id: Arc<str> = client_id.into();
+        let from_the_beginning = self.from_the_beginning;
+        if !self.users.contains_key(user) {
+            let sent = UserSent {
+                complete: from_the_beginning,
+                ..UserSent::default()
+            };
+            self.users.insert(user.clone(), sent);
+        }
+        let sent = self.users.get_mut(user).expect("put there above");
+        sent.results.insert(Arc::clone(&client_id), result);
+        self.order.push_back((user.clone(), client_id));
+        if self.order.len() > SENT_RESULTS_MAX {
+            self.forget_oldest();
+        }
+        if self.hashes > SENT_HASHES_MAX {
+            self.forget_all(committed);
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let (user, client_id) = self.order.pop_front().expect("longer than its bound");
+        if let Some(sent) = self.users.get_mut(&user)
+            && sent.results.remove(&client_id).is_some()
+            && sent.older.insert(xxh3_64(client_id.as_bytes()))
+        {
+            self.hashes += 1;
+        }
+    }
+
+    /// Forgets all but what is in flight: the store does not answer for that yet.
+    fn forget_all(&mut self, committed: Offset) {
+        self.hashes = 0;
+        self.from_the_beginning = false;
+        self.users.retain(|_, sent| {
+            sent.older = FxHashSet::default();
+            sent.complete = false;
+            sent.results.retain(|_, result| result.offset > committed);
+            !sent.results.is_empty()
+        });
+        let users = &self.users;
+        self.order.retain(|(user, client_id)| {
+            users
+                .get(user)
+                .is_some_and(|sent| sent.results.contains_key(client_id))
+        });
+    }
+
+    /// Takes what the store has of a user (newest first).
+    pub(super) fn learn_sender(
+        &mut self,
+        user: &UserId,
+        rows: Vec<SentRow>,
+        epochs: &EpochList,
+        head: Offset,
+    ) {
+        let complete = rows.len() < SENT_LOAD_MAX as usize;
+        self.users.entry(user.clone()).or_default();
+        for row in rows.into_iter().rev() {
+            self.learn_row(row, epochs, head);
+        }
+        self.users.entry(user.clone()).or_default().complete = complete;
+    }
+
+    /// Takes what the store has of one id.
+    pub(super) fn learn_sent_id(
+        &mut self,
+        user: UserId,
+        client_id: String,
+        rows: Vec<SentRow>,
+        epochs: &EpochList,
+        head: Offset,
+    ) {
+        let mut found = false;
+        for row in rows {
+            found |= self.learn_row(row, epochs, head);
+        }
+        self.absent = (!found).then_some((user, client_id));
+    }
+
+    fn learn_row(&mut self, row: SentRow, epochs: &EpochList, head: Offset) -> bool {
+        if row.offset > head || !epochs.is_canonical(row.offset, row.epoch) {
+            return false;
+        }
+        let known = self
+            .users
+            .get(&row.user)
+            .and_then(|sent| sent.results.get(row.client_id.as_str()))
+            .is_some_and(|known| known.offset >= row.offset);
+        if !known {
+            let result = SentResult {
+                offset: row.offset,
+                epoch: row.epoch,
+                digest: row.digest,
+                time_ms: row.time_ms,
+            };
+            self.insert(&row.user, &row.client_id, result, head);
+        }
+        true
+    }
+}
+
+fn fresh(time_ms: u64, now_ms: u64) -> bool {
+    let ttl = u64::try_from(SENT_ID_TTL.as_millis()).unwrap_or(u64::MAX);
+    now_ms.saturating_sub(time_ms) < ttl
+}
+
+/// From when on sent ids count, in milliseconds since the Unix epoch.
+pub(crate) fn since_ms(now_ms: u64) -> u64 {
+    let ttl = u64::try_from(SENT_ID_TTL.as_millis()).unwrap_or(u64::MAX);
+    now_ms.saturating_sub(ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::parse(name).unwrap()
+    }
+
+    fn result(offset: u64) -> SentResult {
+        SentResult {
+            offset: Offset(offset),
+            epoch: Epoch(1),
+            digest: 7,
+            time_ms: 1_000,
+        }
+    }
+
+    #[test]
+    fn unknown_user_needs_the_store_unless_memory_is_whole() {
+        assert_eq!(SentIds::new(true).find(&user("a"), "x", 0), Known::New);
+        assert_eq!(
+            SentIds::new(false).find(&user("a"), "x", 0),
+            Known::NeedSender
+        );
+    }
+
+    #[test]
+    fn forgotten_result_is_asked_for_by_its_id() {
+        let mut sent = SentIds::new(true);
+        for n in 1..=SENT_RESULTS_MAX as u64 + 1 {
+            sent.insert(&user("a"), &n.to_string(), result(n), Offset(n));
+        }
+        assert_eq!(sent.find(&user("a"), "1", 1_000), Known::NeedSentId);
+        assert_eq!(sent.find(&user("a"), "2", 1_000), Known::Sent(result(2)));
+        assert_eq!(sent.find(&user("a"), "new", 1_000), Known::New);
+    }
+
+    #[test]
+    fn result_older_than_its_time_is_new() {
+        let mut sent = SentIds::new(true);
+        sent.insert(&user("a"), "x", result(1), Offset(1));
+        let ttl = u64::try_from(SENT_ID_TTL.as_millis()).unwrap();
+        assert_eq!(
+            sent.find(&user("a"), "x", 999 + ttl),
+            Known::Sent(result(1))
+        );
+        assert_eq!(sent.find(&user("a"), "x", 1_000 + ttl), Known::New);
+    }
+
+    #[test]
+    fn void_row_from_the_store_is_not_a_result() {
+        let epochs =
+            EpochList::from_entries(vec![(Epoch(1), Offset(1)), (Epoch(2), Offset(5))]).unwrap();
+        let row = |offset, epoch| SentRow {
+            user: user("a"),
+            client_id: "x".into(),
+            offset: Offset(offset),
+            epoch: Epoch(epoch),
+            digest: 7,
+            time_ms: 1_000,
+        };
+        let mut sent = SentIds::new(false);
+        sent.learn_sender(&user("a"), vec![row(6, 1), row(5, 1)], &epochs, Offset(6));
+        assert_eq!(sent.find(&user("a"), "x", 1_000), Known::New);
+        sent.learn_sender(&user("a"), vec![row(6, 1), row(4, 1)], &epochs, Offset(6));
+        assert_eq!(sent.find(&user("a"), "x", 1_000), Known::Sent(result(4)));
+    }
+
+    #[test]
+    fn forgetting_all_keeps_what_is_in_flight() {
+        let mut sent = SentIds::new(true);
+        sent.insert(&user("a"), "done", result(1), Offset(1));
+        sent.insert(&user("a"), "flying", result(2), Offset(1));
+        sent.forget_all(Offset(1));
+        assert_eq!(
+            sent.find(&user("a"), "flying", 1_000),
+            Known::Sent(result(2))
+        );
+        assert_eq!(sent.find(&user("a"), "done", 1_000), Known::NeedSentId);
+        assert_eq!(sent.find(&user("b"), "x", 1_000), Known::NeedSender);
+    }
+}

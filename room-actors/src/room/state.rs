@@ -1,0 +1,650 @@
+//! The room as a synchronous machine: no I/O, no clock, no channel.
+//!
+//! Two views of one log. **Applied**: every event that got an offset; it decides permissions and
+//! duplicates. **Committed**: the prefix known to be durable; only it is ever shown. Applied state
+//! is never undone: an event that is not known to be durable is written again until it is, or this
+//! owner ends.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use prost::Message as _;
+use rookery_persistence::{CursorRow, EpochList, EventKind, LogRow, MemberRow, RoomRow, RoomWrite};
+use rookery_proto::{
+    errors::{Code, WireError},
+    ids::{Epoch, Offset, RoomId, UserId},
+    link::room_request::Command,
+    v1::{self, ack, event::Body, member::Role, room::Kind},
+};
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use super::{
+    command::{Fact, Need, Now, Ticket, Who},
+    cursors::{Cursor, Cursors},
+    effects::Effects,
+    fold,
+    listeners::Listeners,
+    log::{Change, Entry, Log, Pending, Waiter},
+    members::{Member, Members},
+    messages::{MessageView, Messages, folded},
+    pages::{Pages, canonical_marks, is_message},
+    rates::Rates,
+    sent::SentIds,
+};
+use crate::limits::{CURSOR_BEHIND_MAX, CURSOR_FLUSH_AFTER, IN_FLIGHT_EVENTS_MAX, RoomLimits};
+
+/// What a command comes to: an answer now, or `None` when it is given later.
+pub(super) type Handled = Result<Option<ack::Result>, WireError>;
+
+/// What the shell read when it woke the room. Rows of all epochs, but for the tail.
+#[derive(Debug)]
+pub(crate) struct Woken {
+    pub(crate) room: RoomId,
+    /// Under which ownership.
+    pub(crate) epoch: Epoch,
+    /// The list that names this epoch last.
+    pub(crate) epochs: EpochList,
+    /// The adopted tail: dense, canonical, ends at the head.
+    pub(crate) tail: Vec<LogRow>,
+    pub(crate) settings: Vec<RoomRow>,
+    pub(crate) members: Vec<MemberRow>,
+    pub(crate) cursors: Vec<CursorRow>,
+    /// (target, offset, epoch).
+    pub(crate) deletions: Vec<(Offset, Offset, Epoch)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) public: bool,
+    pub(super) creator: UserId,
+    pub(super) client_id: String,
+}
+
+/// A cursor on its way to the store.
+#[derive(Debug)]
+pub(super) struct ReadMove {
+    pub(super) who: Who,
+    pub(super) to: Cursor,
+    /// Taken when the request was answered early.
+    pub(super) ticket: Option<Ticket>,
+}
+
+/// What was handed to the store under one number.
+#[derive(Debug)]
+struct Batch {
+    seq: u64,
+    last: Offset,
+    reads: Vec<ReadMove>,
+}
+
+/// One room.
+#[derive(Debug)]
+pub(crate) struct RoomState {
+    pub(super) room: RoomId,
+    pub(super) epoch: Epoch,
+    pub(super) epochs: EpochList,
+    pub(super) limits: RoomLimits,
+    pub(super) settings: Option<Settings>,
+    pub(super) members: Members,
+    pub(super) log: Log,
+    pub(super) cursors: Cursors,
+    pub(super) sent: SentIds,
+    pub(super) messages: Messages,
+    pub(super) pages: Pages,
+    pub(super) listeners: Listeners,
+    pub(super) rates: Rates,
+    pub(super) draft: RoomWrite,
+    pub(super) draft_reads: Vec<ReadMove>,
+    batches: VecDeque<Batch>,
+    next_seq: u64,
+    /// Since when a cursor move waits to be written.
+    pub(super) unsaved_at: Option<Instant>,
+    /// Why nothing new is taken now.
+    refusal: Option<WireError>,
+    // Facts for the command that is about to be applied.
+    pub(super) fence_read: bool,
+    pub(super) count_learned: Option<(Offset, u64)>,
+    not_a_message: Option<Offset>,
+}
+
+impl RoomState {
+    /// The room as its store and its adopted tail say.
+    pub(crate) fn new(woken: Woken, limits: RoomLimits, now: Instant) -> Self {
+        let Woken {
+            room,
+            epoch,
+            epochs,
+            tail,
+            settings,
+            members,
+            cursors,
+            deletions,
+        } = woken;
+        let head = tail.last().map_or(Offset::ZERO, |row| row.offset);
+        let counts = |offset, epoch| offset <= head && epochs.is_canonical(offset, epoch);
+        let mut settings = settings
+            .into_iter()
+            .filter(|row| counts(row.offset, row.epoch))
+            .max_by_key(|row| row.offset)
+            .map(|row| Settings {
+                kind: row.kind,
+                name: row.name,
+                public: row.public,
+                creator: row.creator,
+                client_id: row.client_id,
+            });
+        let mut roles: FxHashMap<UserId, (Offset, Option<Role>)> = FxHashMap::default();
+        for row in members
+            .into_iter()
+            .filter(|row| counts(row.offset, row.epoch))
+        {
+            note_role(&mut roles, row.user, row.offset, row.role);
+        }
+        let mut deleted: Vec<_> = deletions
+            .into_iter()
+            .filter(|&(_, offset, epoch)| counts(offset, epoch))
+            .map(|(target, ..)| target)
+            .collect();
+        deleted.sort_unstable();
+        deleted.dedup();
+        let mut cursors = Cursors::new(cursors, deleted);
+        // Rows derived from the newest events may be missing: derive them again.
+        for row in &tail {
+            derive(row, &mut settings, &mut roles, &mut cursors);
+        }
+        let members = roles
+            .into_iter()
+            .filter_map(|(user, (since, role))| Some((user, Member { role: role?, since })))
+            .collect();
+        let mut log = Log::new(tail);
+        log.redact_where(|message| cursors.is_deleted(message));
+        let unsaved_at = cursors.unsaved_since().map(|_| now);
+        Self {
+            draft: RoomWrite::new(room.clone()),
+            room,
+            epoch,
+            epochs,
+            limits,
+            settings,
+            members: Members::new(members),
+            log,
+            cursors,
+            sent: SentIds::new(head == Offset::ZERO),
+            messages: Messages::default(),
+            pages: Pages::default(),
+            listeners: Listeners::default(),
+            rates: Rates::default(),
+            draft_reads: Vec::new(),
+            batches: VecDeque::new(),
+            next_seq: 1,
+            unsaved_at,
+            refusal: None,
+            fence_read: false,
+            count_learned: None,
+            not_a_message: None,
+        }
+    }
+
+    /// What `command` must know that is not in memory. Call again after [`learn`](Self::learn):
+    /// one read may show that another is needed.
+    pub(crate) fn needs(&self, command: &Command, who: &Who, now: Now) -> Option<Need> {
+        match command {
+            Command::CreateRoom(create) => self.needs_create(create, who),
+            Command::Join(join) => self.needs_join(who, join.from),
+            Command::Send(send) => self.needs_send(send, who, now),
+            Command::Edit(edit) => self.needs_message(edit.target, who),
+            Command::Delete(delete) => self.needs_message(delete.target, who),
+            Command::React(react) => self.needs_message(react.target, who),
+            Command::Unreact(unreact) => self.needs_message(unreact.target, who),
+            Command::MarkRead(read) => self.needs_count(Offset(read.offset), who),
+            Command::History(history) => self.needs_history(history, who),
+            Command::Leave(_) | Command::Typing(_) | Command::Summary(_) => None,
+        }
+    }
+
+    /// Takes what the store said. An error is for the request that waits: the data is not sound.
+    pub(crate) fn learn(&mut self, fact: Fact) -> Result<(), WireError> {
+        match fact {
+            Fact::Message {
+                target,
+                rows,
+                marks,
+            } => return self.learn_message(target, rows, marks),
+            Fact::Sender { user, rows } => {
+                self.sent
+                    .learn_sender(&user, rows, &self.epochs, self.log.head());
+            }
+            Fact::SentId {
+                user,
+                client_id,
+                rows,
+            } => {
+                let head = self.log.head();
+                self.sent
+                    .learn_sent_id(user, client_id, rows, &self.epochs, head);
+            }
+            Fact::Count { offset, rows } => {
+                let row = self.canonical(offset, rows).ok_or_else(missing_row)?;
+                self.count_learned = Some((offset, row.message_count));
+            }
+            Fact::Page {
+                from,
+                to,
+                rows,
+                marks,
+            } => {
+                if !self
+                    .pages
+                    .learn(&self.log, &self.epochs, (from, to), rows, marks)
+                {
+                    return Err(missing_row());
+                }
+            }
+            Fact::NotFenced => self.fence_read = true,
+        }
+        Ok(())
+    }
+
+    fn canonical(&self, offset: Offset, rows: Vec<LogRow>) -> Option<LogRow> {
+        let mut rows = rows.into_iter();
+        rows.find(|row| row.offset == offset && self.epochs.is_canonical(offset, row.epoch))
+    }
+
+    fn learn_message(
+        &mut self,
+        target: Offset,
+        rows: Vec<LogRow>,
+        marks: Vec<rookery_persistence::MarkRow>,
+    ) -> Result<(), WireError> {
+        let row = self.canonical(target, rows).ok_or_else(missing_row)?;
+        if !is_message(row.kind) {
+            self.not_a_message = Some(target);
+            return Ok(());
+        }
+        let marks = canonical_marks(&self.epochs, self.log.head(), marks);
+        let marks = marks.iter().map(|(_, mark)| fold::decode(mark));
+        let view = MessageView::new(folded(fold::decode(&row.event), marks));
+        self.messages.insert(
+            target,
+            view.expect("its kind says message"),
+            self.log.head(),
+        );
+        Ok(())
+    }
+
+    /// Applies a command. It is answered now or when its event commits.
+    pub(crate) fn apply(
+        &mut self,
+        ticket: Ticket,
+        who: Who,
+        command: Command,
+        now: Now,
+        fx: &mut Effects,
+    ) {
+        let handled = match command {
+            Command::CreateRoom(create) => self.create(ticket, who, create, now),
+            Command::Join(join) => self.join(ticket, who, join.from, now),
+            Command::Leave(leave) => self.leave(ticket, who, &leave, now, fx),
+            Command::Send(send) => self.send(ticket, who, send, now),
+            Command::Edit(edit) => self.edit(ticket, who, edit, now),
+            Command::Delete(delete) => self.delete(ticket, who, &delete, now),
+            Command::React(react) => self.react(ticket, who, react, now),
+            Command::Unreact(unreact) => self.unreact(ticket, who, unreact, now),
+            Command::MarkRead(read) => self.mark_read(ticket, who, &read),
+            Command::Typing(typing) => self.typing(&who, &typing, now, fx),
+            Command::History(history) => self.history(&who, &history),
+            Command::Summary(_) => self.summary(&who),
+        };
+        self.fence_read = false;
+        self.count_learned = None;
+        self.not_a_message = None;
+        match handled {
+            Ok(None) => {}
+            Ok(Some(result)) => fx.reply(ticket, Ok(result)),
+            Err(error) => fx.reply(ticket, Err(error)),
+        }
+    }
+
+    // ---- the shell's side ------------------------------------------------------------------
+
+    /// Whether another event could be too many in flight: later requests wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.log.in_flight() >= IN_FLIGHT_EVENTS_MAX
+    }
+
+    /// Whether everything applied is durable and written, cursors too.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.batches.is_empty()
+            && self.draft.log.is_empty()
+            && self.draft_reads.is_empty()
+            && self.cursors.unsaved_since().is_none()
+    }
+
+    pub(crate) const fn head(&self) -> Offset {
+        self.log.head()
+    }
+
+    /// The list under which this room is served.
+    pub(crate) const fn epochs(&self) -> &EpochList {
+        &self.epochs
+    }
+
+    /// Whether there is such a room, as applied.
+    pub(crate) const fn exists(&self) -> bool {
+        self.settings.is_some()
+    }
+
+    pub(crate) const fn listener_count(&self) -> usize {
+        self.listeners.count()
+    }
+
+    /// From now on nothing new is taken, for this reason; `None`: all is well again.
+    pub(crate) fn refuse_writes(&mut self, refusal: Option<WireError>) {
+        self.refusal = refusal;
+    }
+
+    /// When [`tick`](Self::tick) is next of use.
+    pub(crate) fn timer_due(&self, now: Instant) -> Option<Instant> {
+        let flush = self.unsaved_at.map(|at| at + CURSOR_FLUSH_AFTER);
+        match (self.listeners.roster_due(now), flush) {
+            (Some(roster), Some(flush)) => Some(roster.min(flush)),
+            (roster, flush) => roster.or(flush),
+        }
+    }
+
+    /// Sends the roster signal when it is due. Cursor moves that are due come with `take_write`.
+    pub(crate) fn tick(&mut self, now: Instant, fx: &mut Effects) {
+        if self.listeners.roster_due(now).is_some_and(|due| due <= now) {
+            self.listeners.signal_roster(&self.room, now, fx);
+        }
+    }
+
+    /// What is to be written now, under its number. `flush`: also cursor moves that may wait.
+    pub(crate) fn take_write(&mut self, now: Instant, flush: bool) -> Option<(u64, RoomWrite)> {
+        let last = Offset(self.log.next_offset().0 - 1);
+        let behind = self
+            .cursors
+            .unsaved_since()
+            .is_some_and(|since| since.0 + CURSOR_BEHIND_MAX as u64 <= last.0);
+        let waited = self
+            .unsaved_at
+            .is_some_and(|at| at + CURSOR_FLUSH_AFTER <= now);
+        let save = self.cursors.unsaved_since().is_some() && (flush || behind || waited);
+        if self.draft.log.is_empty() && self.draft_reads.is_empty() && !save {
+            return None;
+        }
+        let mut cursors = FxHashMap::default();
+        if save {
+            self.unsaved_at = None;
+            cursors = self.cursors.take_unsaved();
+        }
+        let reads = std::mem::take(&mut self.draft_reads);
+        for read in &reads {
+            let cursor = cursors.entry(read.who.user.clone()).or_insert(read.to);
+            if cursor.offset < read.to.offset {
+                *cursor = read.to;
+            }
+        }
+        let mut write = std::mem::replace(&mut self.draft, RoomWrite::new(self.room.clone()));
+        write.cursors = cursors
+            .into_iter()
+            .map(
+                |(
+                    user,
+                    Cursor {
+                        offset,
+                        message_count,
+                    },
+                )| CursorRow {
+                    user,
+                    offset,
+                    message_count,
+                },
+            )
+            .collect();
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.batches.push_back(Batch { seq, last, reads });
+        Some((seq, write))
+    }
+
+    /// All writes up to that number are durable, and this node still owned the room afterwards.
+    pub(crate) fn committed(&mut self, seq: u64, now: Now, fx: &mut Effects) {
+        while self.batches.front().is_some_and(|batch| batch.seq <= seq) {
+            let batch = self.batches.pop_front().expect("looked at above");
+            while self.log.head() < batch.last {
+                self.settle_next(now, fx);
+            }
+            for read in batch.reads {
+                self.settle_read(read, fx);
+            }
+        }
+    }
+
+    /// The store fails: whoever waits is told that the outcome is not known.
+    pub(crate) fn answer_waiting(&mut self, error: &WireError, fx: &mut Effects) {
+        for pending in self.log.pending_all_mut() {
+            for waiter in pending.waiters.drain(..) {
+                fx.reply(waiter.ticket, Err(error.clone()));
+            }
+        }
+        let handed = self.batches.iter_mut().flat_map(|batch| &mut batch.reads);
+        for read in handed.chain(&mut self.draft_reads) {
+            if let Some(ticket) = read.ticket.take() {
+                fx.reply(ticket, Err(error.clone()));
+            }
+        }
+    }
+
+    // ---- for the nouns' files --------------------------------------------------------------
+
+    /// Whether something new may be written now.
+    pub(super) fn writable(&self) -> Result<(), WireError> {
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn settings(&self, field: &'static str) -> Result<&Settings, WireError> {
+        let settings = self.settings.as_ref();
+        settings.ok_or_else(|| WireError::new(Code::NotFound, "no such room").at(field))
+    }
+
+    /// Gives an event the next offset, puts it into the draft and keeps who waits for it.
+    pub(super) fn append(&mut self, who: Who, now: Now, new: NewEvent) -> Offset {
+        let offset = self.log.next_offset();
+        let message_count = self.log.applied_count() + u64::from(is_message(new.kind));
+        let event = v1::Event {
+            room: self.room.as_str().to_owned(),
+            epoch: self.epoch.0,
+            offset: offset.0,
+            time_ms: now.ms,
+            actor: Some(v1::User {
+                id: who.user.as_str().to_owned(),
+                name: who.name,
+            }),
+            body: Some(new.body),
+        };
+        let event = Bytes::from(event.encode_to_vec());
+        self.draft.log.push(LogRow {
+            offset,
+            epoch: self.epoch,
+            kind: new.kind,
+            message_count,
+            target: new.target,
+            event: event.clone(),
+        });
+        self.log.append(Pending {
+            entry: Entry {
+                offset,
+                kind: new.kind,
+                target: new.target,
+                message_count,
+                event,
+            },
+            actor: who.user,
+            origin: (who.gateway, who.session),
+            time_ms: now.ms,
+            change: new.change,
+            waiters: vec![new.waiter],
+        });
+        offset
+    }
+
+    /// The message at `target` for a decision. [`needs`](Self::needs) made sure it can be found.
+    pub(super) fn message(
+        &mut self,
+        target: u64,
+        field: &'static str,
+    ) -> Result<&mut MessageView, WireError> {
+        let target = Offset(target);
+        let head = self.log.head();
+        if target == Offset::ZERO || target > head {
+            return Err(WireError::new(Code::NotFound, "no such message").at(field));
+        }
+        if !self.messages.contains(target) {
+            let Some(entry) = self.log.get(target) else {
+                return Err(if self.not_a_message == Some(target) {
+                    not_a_message(field)
+                } else {
+                    missing_row()
+                });
+            };
+            if !is_message(entry.kind) {
+                return Err(not_a_message(field));
+            }
+            let committed = self.log.from(target.next());
+            let in_flight = self.log.pending().map(|pending| &pending.entry);
+            let marks = committed
+                .chain(in_flight)
+                .filter(|entry| entry.target == target);
+            let marks = marks.map(|entry| fold::decode(&entry.event));
+            let view = MessageView::new(folded(fold::decode(&entry.event), marks));
+            self.messages
+                .insert(target, view.expect("its kind says message"), head);
+        }
+        Ok(self.messages.get_mut(target).expect("put there above"))
+    }
+
+    fn needs_message(&self, target: u64, who: &Who) -> Option<Need> {
+        let target = Offset(target);
+        let known = target == Offset::ZERO
+            || target >= self.log.ring_first()
+            || self.messages.contains(target)
+            || self.not_a_message == Some(target);
+        if known || self.may_post(who, "").is_err() {
+            None
+        } else {
+            Some(Need::Message(target))
+        }
+    }
+
+    /// The room as it is shown.
+    pub(super) fn describe(&self, settings: &Settings) -> v1::Room {
+        let direct = settings.kind == Kind::Direct;
+        v1::Room {
+            id: self.room.as_str().to_owned(),
+            kind: settings.kind.into(),
+            name: settings.name.clone(),
+            public: settings.public,
+            member_count: self.members.visible_count(),
+            direct_users: if direct {
+                self.members.sorted_users()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+/// What an append needs to know of its event.
+pub(super) struct NewEvent {
+    pub(super) kind: EventKind,
+    pub(super) target: Offset,
+    pub(super) body: Body,
+    pub(super) change: Change,
+    pub(super) waiter: Waiter,
+}
+
+fn not_a_message(field: &'static str) -> WireError {
+    WireError::invalid(field, "is not a message")
+}
+
+/// The log has a hole where there cannot be one, or the shell did not read what it should.
+fn missing_row() -> WireError {
+    WireError::new(Code::Internal, "stored data is not sound")
+}
+
+fn note_role(
+    roles: &mut FxHashMap<UserId, (Offset, Option<Role>)>,
+    user: UserId,
+    offset: Offset,
+    role: Option<Role>,
+) {
+    let known = roles.entry(user).or_insert((offset, role));
+    if known.0 <= offset {
+        *known = (offset, role);
+    }
+}
+
+/// What one event of the tail implies for the rows derived from it.
+fn derive(
+    row: &LogRow,
+    settings: &mut Option<Settings>,
+    roles: &mut FxHashMap<UserId, (Offset, Option<Role>)>,
+    cursors: &mut Cursors,
+) {
+    let event = fold::decode(&row.event);
+    let to = Cursor {
+        offset: row.offset,
+        message_count: row.message_count,
+    };
+    let actor = event.actor.and_then(|actor| UserId::parse(&actor.id).ok());
+    match event.body {
+        Some(Body::RoomOpened(opened)) => {
+            let room = opened.room.unwrap_or_default();
+            if let (None, Some(creator)) = (&settings, actor) {
+                *settings = Some(Settings {
+                    kind: room.kind(),
+                    name: room.name,
+                    public: room.public,
+                    creator,
+                    client_id: String::new(),
+                });
+            }
+            for member in opened.members {
+                note_member(roles, cursors, &member, to);
+            }
+        }
+        Some(Body::Message(_)) => {
+            if let Some(actor) = actor {
+                cursors.moved_by_event(&actor, to);
+            }
+        }
+        Some(Body::MemberJoined(joined)) => {
+            note_member(roles, cursors, &joined.member.unwrap_or_default(), to);
+        }
+        Some(Body::MemberLeft(left)) => {
+            if let Ok(user) = UserId::parse(&left.user.unwrap_or_default().id) {
+                note_role(roles, user, row.offset, None);
+            }
+        }
+        Some(Body::MessageDeleted(delete)) => cursors.message_deleted(Offset(delete.target)),
+        Some(Body::MessageEdited(_) | Body::ReactionAdded(_) | Body::ReactionRemoved(_)) | None => {
+        }
+    }
+}
+
+fn note_member(
+    roles: &mut FxHashMap<UserId, (Offset, Option<Role>)>,
+    cursors: &mut Cursors,
+    member: &v1::Member,
+    to: Cursor,
+) {
+    let id = member.user.as_ref().map_or("", |user| &user.id);
+    if let Ok(user) = UserId::parse(id) {
+        cursors.moved_by_event(&user, to);
+        note_role(roles, user, to.offset, Some(member.role()));
+    }
+}
