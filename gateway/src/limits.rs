@@ -1,0 +1,75 @@
+//! Bounds of the gateway: the number, why it is that, what happens when full, and the metric.
+//!
+//! What operators may change is in [`crate::config`]; its defaults stand on these numbers too.
+
+use std::time::Duration;
+
+use rookery_proto::limits::{FRAME_BYTES_MAX, TEXT_BYTES_MAX};
+
+/// Inputs waiting for one lane. A lane handles a million a second, so this is a few milliseconds
+/// of work. When full, readers wait (and so do their clients, by TCP), and so does the inbox.
+/// Metric: `rookery_gateway_lane_inputs`.
+pub const LANE_INPUTS_MAX: usize = 4_096;
+/// Inputs a lane takes before it writes to sockets: enough that a busy room's events share a
+/// write, few enough that the first of them does not wait long for the last.
+pub const LANE_BATCH_INPUTS_MAX: usize = 256;
+
+/// Bytes a reader takes from a socket at once, in a buffer shared by all connections of a thread.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Requests of one session without an answer. A client that sends faster than rooms answer is
+/// refused with OVERLOADED.
+pub const SESSION_REQUESTS_MAX: u16 = 256;
+/// Requests of one lane without an answer; the next is refused with OVERLOADED.
+/// Metric: `rookery_gateway_requests_waiting`.
+pub const LANE_REQUESTS_MAX: usize = 65_536;
+/// Bytes of the requests kept by a lane for a second try at another owner; over it, OVERLOADED.
+pub const LANE_REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a refused client is told to wait.
+pub const OVERLOADED_RETRY: Duration = Duration::from_millis(250);
+
+/// A request without a reply is answered with UNAVAILABLE after this time.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// What a client is told to wait after UNAVAILABLE.
+pub const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+/// One line of `rooms` may take this long; the page then says `unavailable` for it. Shorter than
+/// [`REQUEST_DEADLINE`] so that one lost owner does not cost the client the whole page.
+pub const SUMMARY_DEADLINE: Duration = Duration::from_secs(4);
+/// Between two tries of a request whose owner was not the owner, or that has none.
+pub const OWNER_RETRY: Duration = Duration::from_millis(50);
+
+/// A resync without an answer is sent again after this time.
+pub const RESYNC_RETRY: Duration = Duration::from_secs(2);
+/// Events of one room kept behind a hole until the resync is answered. Over it the newest is
+/// dropped, which the next resync fetches.
+pub const RESYNC_HELD_EVENTS_MAX: usize = 1_024;
+
+/// Bytes of answers to a session's own commands that do not count as falling behind: two of the
+/// largest pages the link carries, escaped. So a replay alone never looks like a slow reader.
+pub const QUEUE_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Slices of one vectored write: what fits one system call without a cost of its own.
+pub const WRITE_SLICES_MAX: usize = 64;
+
+/// Frames in a row that are not valid commands, before the connection is closed with
+/// `TooManyErrors`: a client under development makes a few, a broken one makes only such.
+pub const INVALID_FRAMES_MAX: u16 = 100;
+/// Commands in a row refused for their rate, before the connection is closed with `TooManyErrors`.
+pub const RATE_LIMITED_FRAMES_MAX: u16 = 1_000;
+
+/// A closed session's socket stays open this long for the client's half of the handshake.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
+/// How long before its token expires a client is told; at half the remaining life when shorter.
+pub const TOKEN_NOTICE: Duration = Duration::from_secs(60);
+
+/// Resolution of all timers of a lane.
+pub const TIMER_TICK: Duration = Duration::from_millis(50);
+/// Slots of a lane's timing wheel: a bit more than one default heartbeat interval a turn.
+pub const TIMER_SLOTS: usize = 1_024;
+
+const _: () = assert!(LANE_BATCH_INPUTS_MAX <= LANE_INPUTS_MAX);
+const _: () = assert!(READ_BYTES >= FRAME_BYTES_MAX);
+const _: () = assert!(LANE_REQUEST_BYTES_MAX >= 1_000 * TEXT_BYTES_MAX);
+const _: () = assert!(SUMMARY_DEADLINE.as_millis() * 2 < REQUEST_DEADLINE.as_millis());
+const _: () = assert!(OWNER_RETRY.as_millis() >= TIMER_TICK.as_millis());
+const _: () = assert!(OWNER_RETRY.as_millis() * 10 < REQUEST_DEADLINE.as_millis());
+const _: () = assert!(TIMER_SLOTS.is_power_of_two());

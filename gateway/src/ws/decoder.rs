@@ -49,7 +49,9 @@ impl<'a> Input<'a> {
         Self { bytes, taken: 0 }
     }
 
-    fn rest(&self) -> &[u8] {
+    /// The bytes not decoded yet: an input made of them continues here.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
         &self.bytes[self.taken..]
     }
 

@@ -1,0 +1,238 @@
+//! The task that reads the gateway's inbox and hands its packets to the lanes.
+//!
+//! A packet is prepared once and shared by the lanes that need it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use rookery_cluster::{EndpointId, Inbound, Inbox};
+use rookery_proto::{
+    ids::SessionId,
+    link::{self, Packet, packet, user_delivery},
+    v1::{Event, Notice, event, notice},
+};
+
+use super::{
+    input::{Delivery, Input, LinkPacket, Resynced, RoomEvent, RoomSignal},
+    lane::Lanes,
+};
+use crate::protocol::{Body, SharedFrame};
+
+/// Runs until the bus is gone.
+pub(crate) async fn run(mut inbox: Inbox, lanes: Lanes) {
+    while let Some(inbound) = inbox.next().await {
+        match inbound {
+            Inbound::Packets { from, packets } => hand_over(&lanes, &from, packets).await,
+            // A peer heard for the first time, or again, may have begun anew: its stream is as
+            // good as lost.
+            Inbound::Lost { from } | Inbound::Opened { from } => {
+                tracing::info!(peer.id = %from, "link starts anew or lost packets");
+                lanes
+                    .tell(|| Input::Link {
+                        from: from.clone(),
+                        packets: vec![LinkPacket::Lost],
+                    })
+                    .await;
+            }
+            Inbound::Silent { from } => tracing::warn!(peer.id = %from, "peer is silent"),
+        }
+    }
+}
+
+async fn hand_over(lanes: &Lanes, from: &EndpointId, packets: Vec<Packet>) {
+    let mut sorted: Vec<Vec<LinkPacket>> = lanes.iter().map(|_| Vec::new()).collect();
+    for packet in packets {
+        match packet.body {
+            Some(body) => sort(body, from, &mut sorted),
+            None => tracing::error!(peer.id = %from, "packet without body"),
+        }
+    }
+    for (lane, packets) in lanes.iter().zip(sorted) {
+        if !packets.is_empty() {
+            let from = from.clone();
+            lane.send(Input::Link { from, packets }).await;
+        }
+    }
+}
+
+/// Puts a packet to the lanes it is for.
+fn sort(body: packet::Body, from: &EndpointId, lanes: &mut [Vec<LinkPacket>]) {
+    match body {
+        packet::Body::RoomEvent(event) => {
+            let mask = event.lanes;
+            share(mask, LinkPacket::Event(Arc::new(room_event(event))), lanes);
+        }
+        packet::Body::RoomSignal(signal) => {
+            let shared = RoomSignal {
+                room: signal.room,
+                except: SessionId(signal.except_session),
+                frame: SharedFrame::new(Body::Signal, signal.signal),
+            };
+            share(signal.lanes, LinkPacket::Signal(Arc::new(shared)), lanes);
+        }
+        packet::Body::Reply(reply) => {
+            let lane = reply.lane;
+            put(lane, LinkPacket::Reply(Box::new(reply)), lanes);
+        }
+        packet::Body::RoomEvents(events) => {
+            let lane = events.lane;
+            put(
+                lane,
+                LinkPacket::Resynced(Arc::new(resynced(events))),
+                lanes,
+            );
+        }
+        packet::Body::UserDelivery(user_delivery) => {
+            let lane = user_delivery.lane;
+            match delivery(user_delivery) {
+                Some(delivery) => put(lane, LinkPacket::Delivery(Arc::new(delivery)), lanes),
+                None => tracing::error!(peer.id = %from, "delivery without body"),
+            }
+        }
+        packet::Body::Reannounce(link::Reannounce {}) => {
+            share(u64::MAX, LinkPacket::Lost, lanes);
+        }
+        packet::Body::RoomRequest(_)
+        | packet::Body::RoomDetach(_)
+        | packet::Body::RoomResync(_)
+        | packet::Body::UserRequest(_)
+        | packet::Body::SessionOpened(_)
+        | packet::Body::SessionClosed(_)
+        | packet::Body::ToUser(_) => {
+            tracing::error!(peer.id = %from, "packet is not for gateways");
+        }
+    }
+}
+
+fn put(lane: u32, packet: LinkPacket, lanes: &mut [Vec<LinkPacket>]) {
+    match lanes.get_mut(lane as usize) {
+        Some(packets) => packets.push(packet),
+        None => tracing::error!(lane, "packet for a lane that is not there"),
+    }
+}
+
+/// To every lane whose bit is set.
+fn share(mask: u64, packet: LinkPacket, lanes: &mut [Vec<LinkPacket>]) {
+    for (number, packets) in lanes.iter_mut().enumerate() {
+        if mask >> number & 1 == 1 {
+            packets.push(packet.clone());
+        }
+    }
+}
+
+fn room_event(event: link::RoomEvent) -> RoomEvent {
+    RoomEvent {
+        left: who_left(&event.event),
+        room: event.room,
+        epoch: event.epoch,
+        offset: event.offset,
+        frame: SharedFrame::new(Body::Event, event.event),
+    }
+}
+
+fn resynced(events: link::RoomEvents) -> Resynced {
+    let room = events.room.clone();
+    let decoded = events.events.into_iter().filter_map(|encoded| {
+        let event = Event::decode(encoded.clone())
+            .inspect_err(|error| tracing::error!(error = %error, "unreadable event"))
+            .ok()?;
+        Some(Arc::new(RoomEvent {
+            left: left_of(&event),
+            room: room.clone(),
+            epoch: event.epoch,
+            offset: event.offset,
+            frame: SharedFrame::new(Body::Event, encoded),
+        }))
+    });
+    Resynced {
+        events: decoded.collect(),
+        room: events.room,
+        epoch: events.epoch,
+        head: events.head,
+        reset: events.reset,
+    }
+}
+
+fn delivery(delivery: link::UserDelivery) -> Option<Delivery> {
+    let (frame, left_room) = match delivery.body? {
+        user_delivery::Body::Signal(signal) => (SharedFrame::new(Body::Signal, signal), None),
+        user_delivery::Body::Notice(notice) => {
+            let left = match Notice::decode(notice.clone()).ok().and_then(|it| it.body) {
+                Some(notice::Body::LeftRoom(left)) => Some(left.room),
+                _ => None,
+            };
+            (SharedFrame::new(Body::Notice, notice), left)
+        }
+    };
+    Some(Delivery {
+        sessions: delivery.sessions.into_iter().map(SessionId).collect(),
+        frame,
+        left_room,
+    })
+}
+
+/// Field of `Event.member_left`; a test holds it against the wire.
+const MEMBER_LEFT: u32 = 13;
+
+/// Who left by this encoded event. Only looks at the fields' keys unless somebody did.
+fn who_left(encoded: &Bytes) -> Option<String> {
+    let mut rest = &encoded[..];
+    while let Ok((tag, wire_type)) = prost::encoding::decode_key(&mut rest) {
+        if tag == MEMBER_LEFT {
+            return left_of(&Event::decode(encoded.clone()).ok()?);
+        }
+        let context = prost::encoding::DecodeContext::default();
+        prost::encoding::skip_field(wire_type, tag, &mut rest, context).ok()?;
+    }
+    None
+}
+
+fn left_of(event: &Event) -> Option<String> {
+    match &event.body {
+        Some(event::Body::MemberLeft(left)) => Some(left.user.as_ref()?.id.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_proto::v1;
+
+    use super::*;
+
+    fn event(body: event::Body) -> Bytes {
+        let event = Event {
+            room: "general".into(),
+            offset: 7,
+            body: Some(body),
+            ..Event::default()
+        };
+        event.encode_to_vec().into()
+    }
+
+    #[test]
+    fn only_member_left_names_who_left() {
+        let user = Some(v1::User {
+            id: "ada".into(),
+            name: String::new(),
+        });
+        let left = event(event::Body::MemberLeft(v1::MemberLeft { user }));
+        assert_eq!(who_left(&left), Some("ada".into()));
+        let message = event(event::Body::Message(v1::Message::default()));
+        assert_eq!(who_left(&message), None);
+        assert_eq!(who_left(&Bytes::from_static(b"\xff\xff\xff")), None);
+    }
+
+    #[test]
+    fn event_goes_to_the_lanes_of_its_mask() {
+        let packet = link::RoomEvent {
+            lanes: 0b101,
+            ..link::RoomEvent::default()
+        };
+        let mut lanes = [const { Vec::new() }; 4];
+        let from = EndpointId::from_wire("rooms-1");
+        sort(packet::Body::RoomEvent(packet), &from, &mut lanes);
+        assert_eq!(lanes.map(|packets| packets.len()), [1, 0, 1, 0]);
+    }
+}

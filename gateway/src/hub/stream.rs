@@ -1,0 +1,421 @@
+//! Rooms' streams: who listens, what is delivered, what is missing.
+
+use std::sync::Arc;
+
+use rookery_cluster::{EndpointId, Role};
+use rookery_proto::{
+    ids::RoomId,
+    link::{RoomDetach, RoomResync, packet},
+    shard::Shard,
+    v1::{self, notice},
+};
+
+use super::{
+    input::{Delivery, Resynced, RoomEvent, RoomSignal},
+    room::{Ahead, Fresh, Listener, Room, Verdict, count},
+    session::{Seat, millis},
+    uplink::Uplink,
+    wire::Wire,
+    worker::{Timer, Worker},
+};
+use crate::limits::RESYNC_RETRY;
+
+impl<W: Wire, U: Uplink> Worker<W, U> {
+    // ---- who listens -----------------------------------------------------------------------
+
+    fn seat(&self, key: u32, room: u32) -> Option<Seat> {
+        let seats = &self.sessions[key as usize].rooms;
+        seats.iter().copied().find(|seat| seat.room == room)
+    }
+
+    /// Whether the session listens to that room.
+    pub(super) fn listens(&self, key: u32, room: &str) -> bool {
+        let room = self.by_name.get(room);
+        room.is_some_and(|&room| self.seat(key, room).is_some())
+    }
+
+    /// Puts what the room brought so far in this batch into the session's queue, so that an answer
+    /// about the room comes in the room's own order.
+    pub(super) fn catch_up(&mut self, key: u32, room: &str) {
+        if let Some(&room) = self.by_name.get(room)
+            && let Some(seat) = self.seat(key, room)
+        {
+            self.catch_up_seat(key, seat);
+        }
+    }
+
+    fn catch_up_seat(&mut self, key: u32, seat: Seat) {
+        let session = &mut self.sessions[key as usize];
+        let room = &mut self.rooms[seat.room as usize];
+        let mut frames = 0;
+        for frame in room.catch_up(seat.index as usize, session.encoding) {
+            session.queue.push(frame);
+            frames += 1;
+        }
+        if frames > 0 {
+            self.counts.frames_out += frames;
+            self.touch(key);
+        }
+    }
+
+    /// The session has the room up to `head`, by the answer to the join of that number, and
+    /// listens from there.
+    pub(super) fn listen(
+        &mut self,
+        key: u32,
+        node: &EndpointId,
+        name: &str,
+        number: u64,
+        (epoch, head): (u64, u64),
+    ) {
+        let room_key = match self.by_name.get(name) {
+            Some(&room) => room,
+            None => self.open_room(name, node, epoch, head),
+        };
+        let seated = self.seat(key, room_key).is_some();
+        let room = &mut self.rooms[room_key as usize];
+        if epoch < room.epoch || head < room.last {
+            // Of an owner that is none any more: what it said is not where the stream is.
+            self.resume_room(key, name);
+            if !seated {
+                return;
+            }
+            let seat = self.seat(key, room_key).expect("is seated");
+            self.unseat(key, seat);
+            return;
+        }
+        room.epoch = epoch;
+        room.node = node.clone();
+        if !seated {
+            let index = count(room.listeners.len());
+            room.listeners.push(Listener {
+                session: key,
+                skip: count(room.fresh.len()),
+            });
+            let seat = Seat {
+                room: room_key,
+                index,
+            };
+            self.sessions[key as usize].rooms.push(seat);
+        }
+        let room = &mut self.rooms[room_key as usize];
+        if head > room.last {
+            room.ahead.push(Ahead {
+                session: key,
+                offset: head,
+            });
+            self.open_hole(room_key);
+        } else if number <= self.resynced_number {
+            // A resync that was sent after the join did not list this session.
+            self.resync(room_key);
+        }
+    }
+
+    fn open_room(&mut self, name: &str, node: &EndpointId, epoch: u64, head: u64) -> u32 {
+        let name: Arc<str> = name.into();
+        self.rooms_opened = self.rooms_opened.wrapping_add(1);
+        let room = Room {
+            name: Arc::clone(&name),
+            number: self.rooms_opened,
+            node: node.clone(),
+            epoch,
+            last: head,
+            listeners: Vec::new(),
+            ahead: Vec::new(),
+            fresh: Vec::new(),
+            hole: None,
+        };
+        let key = count(self.rooms.insert(room));
+        self.by_name.insert(name, key);
+        key
+    }
+
+    /// The session no longer listens to the room; its owner knows.
+    pub(super) fn unlisten(&mut self, key: u32, room: &str) {
+        if let Some(&room) = self.by_name.get(room)
+            && let Some(seat) = self.seat(key, room)
+        {
+            self.catch_up_seat(key, seat);
+            self.unseat(key, seat);
+        }
+    }
+
+    /// Takes a session from its seat. The last listener takes its seat over; a room without
+    /// listeners is forgotten.
+    pub(super) fn unseat(&mut self, key: u32, seat: Seat) {
+        self.sessions[key as usize]
+            .rooms
+            .retain(|other| other.room != seat.room);
+        let room = &mut self.rooms[seat.room as usize];
+        room.listeners.swap_remove(seat.index as usize);
+        room.ahead.retain(|ahead| ahead.session != key);
+        if let Some(moved) = room.listeners.get(seat.index as usize) {
+            let seats = &mut self.sessions[moved.session as usize].rooms;
+            let moved = seats.iter_mut().find(|other| other.room == seat.room);
+            moved.expect("a listener has a seat").index = seat.index;
+        }
+        if room.listeners.is_empty() {
+            let room = self.rooms.remove(seat.room as usize);
+            self.by_name.remove(&room.name);
+        }
+    }
+
+    /// Tells a session to join the room again from where it is.
+    fn resume_room(&mut self, key: u32, room: &str) {
+        let resume = v1::ResumeRoom {
+            room: room.to_owned(),
+        };
+        self.notice(key, notice::Body::ResumeRoom(resume));
+    }
+
+    // ---- what is delivered -----------------------------------------------------------------
+
+    pub(super) fn on_event(&mut self, event: Arc<RoomEvent>) {
+        let Some(&key) = self.by_name.get(event.room.as_str()) else {
+            return;
+        };
+        let room = &mut self.rooms[key as usize];
+        match room.judge(event.epoch, event.offset) {
+            Verdict::Drop => {}
+            Verdict::Hold => {
+                self.open_hole(key);
+                self.rooms[key as usize].hold(event);
+            }
+            Verdict::Deliver => {
+                self.deliver(key, event);
+                self.deliver_held(key);
+            }
+        }
+    }
+
+    /// Delivers what was held behind a hole, as far as it is dense now.
+    fn deliver_held(&mut self, key: u32) {
+        while let Some(room) = self.rooms.get_mut(key as usize)
+            && let Some(event) = room.next_held()
+        {
+            match room.judge(event.epoch, event.offset) {
+                Verdict::Deliver => self.deliver(key, event),
+                // Of an old owner; the new one's will come.
+                Verdict::Drop | Verdict::Hold => {}
+            }
+        }
+    }
+
+    /// Appends the next event to the room's stream. The room may be gone afterwards.
+    fn deliver(&mut self, key: u32, event: Arc<RoomEvent>) {
+        self.counts.events += 1;
+        let room = &mut self.rooms[key as usize];
+        room.epoch = room.epoch.max(event.epoch);
+        room.last = event.offset;
+        self.pass_over_ahead(key, event.offset);
+        self.append(key, Fresh::Event(Arc::clone(&event)));
+        if let Some(user) = &event.left {
+            self.unseat_user(key, user);
+        }
+    }
+
+    /// Sessions that have this event already do not get it again.
+    fn pass_over_ahead(&mut self, key: u32, offset: u64) {
+        let room = &mut self.rooms[key as usize];
+        if room.ahead.is_empty() {
+            return;
+        }
+        let having: Vec<u32> = room
+            .ahead
+            .iter()
+            .filter(|ahead| ahead.offset >= offset)
+            .map(|ahead| ahead.session)
+            .collect();
+        room.ahead.retain(|ahead| ahead.offset > offset);
+        for session in having {
+            self.pass_over(session, key);
+        }
+    }
+
+    /// The room's next fresh frame is not for this session.
+    fn pass_over(&mut self, session: u32, room: u32) {
+        if let Some(seat) = self.seat(session, room) {
+            self.catch_up_seat(session, seat);
+            let room = &mut self.rooms[room as usize];
+            room.listeners[seat.index as usize].skip = count(room.fresh.len()) + 1;
+        }
+    }
+
+    fn append(&mut self, key: u32, fresh: Fresh) {
+        let room = &mut self.rooms[key as usize];
+        if room.fresh.is_empty() {
+            self.stirred.push(key);
+        }
+        room.fresh.push(fresh);
+    }
+
+    /// All sessions of a user who left stop listening; the room's owner knows.
+    fn unseat_user(&mut self, room: u32, user: &str) {
+        let is_theirs = |listener: &&Listener| {
+            let who = self.sessions[listener.session as usize].who.as_ref();
+            who.is_some_and(|who| who.user.as_str() == user)
+        };
+        let listeners = &self.rooms[room as usize].listeners;
+        let theirs: Vec<u32> = listeners
+            .iter()
+            .filter(is_theirs)
+            .map(|listener| listener.session)
+            .collect();
+        for session in theirs {
+            let seat = self.seat(session, room).expect("a listener has a seat");
+            self.catch_up_seat(session, seat);
+            self.unseat(session, seat);
+        }
+    }
+
+    pub(super) fn on_signal(&mut self, signal: Arc<RoomSignal>) {
+        let Some(&key) = self.by_name.get(signal.room.as_str()) else {
+            return;
+        };
+        if let Some(except) = self.find(signal.except) {
+            self.pass_over(except, key);
+        }
+        self.append(key, Fresh::Signal(signal));
+    }
+
+    pub(super) fn on_delivery(&mut self, delivery: &Delivery) {
+        for &session in &delivery.sessions {
+            let Some(key) = self.find_open(session) else {
+                continue;
+            };
+            if let Some(room) = &delivery.left_room {
+                self.unlisten(key, room);
+            }
+            let encoding = self.sessions[key as usize].encoding;
+            self.push(key, delivery.frame.frame(encoding).clone());
+        }
+    }
+
+    // ---- what is missing -------------------------------------------------------------------
+
+    /// Asks for what is missing, unless that is under way.
+    fn open_hole(&mut self, key: u32) {
+        let room = &mut self.rooms[key as usize];
+        let hole = room.hole.get_or_insert_default();
+        if hole.retry_at <= self.now {
+            hole.retry_at = self.now + millis(RESYNC_RETRY);
+            self.resync(key);
+        }
+    }
+
+    /// Asks the room's owner for everything after the last event, and tells it who listens.
+    fn resync(&mut self, key: u32) {
+        self.counts.resyncs += 1;
+        let room = &self.rooms[key as usize];
+        let at = self.now + millis(RESYNC_RETRY);
+        let timer = Timer::Hole {
+            room: key,
+            number: room.number,
+        };
+        self.wheel.set(at, timer);
+        let shard = Shard::of(&room.name);
+        let Some(owner) = self.uplink.owner(Role::Rooms, shard) else {
+            return;
+        };
+        let Ok(id) = RoomId::parse(&room.name) else {
+            return;
+        };
+        let keys = room.listeners.iter().map(|listener| listener.session);
+        let sessions = keys.filter_map(|key| self.room_caller(key, &id)).collect();
+        self.resynced_number = self.requests.next_number();
+        let resync = RoomResync {
+            room: (*room.name).to_owned(),
+            lane: self.lane,
+            after_offset: room.last,
+            sessions,
+        };
+        // Not taken now: the timer asks again.
+        let _ = self.uplink.offer(&owner, packet::Body::RoomResync(resync));
+    }
+
+    pub(super) fn on_hole_due(&mut self, key: u32, number: u32) {
+        let Some(room) = self.rooms.get(key as usize) else {
+            return;
+        };
+        if room.number == number
+            && room
+                .hole
+                .as_ref()
+                .is_some_and(|hole| hole.retry_at <= self.now)
+        {
+            self.open_hole(key);
+        }
+    }
+
+    pub(super) fn on_resynced(&mut self, resynced: &Resynced) {
+        let Some(&key) = self.by_name.get(resynced.room.as_str()) else {
+            return;
+        };
+        let room = &self.rooms[key as usize];
+        let before = room.last;
+        if resynced.epoch < room.epoch {
+            return;
+        }
+        if resynced.reset {
+            self.reset_room(key);
+            return;
+        }
+        for event in &resynced.events {
+            let Some(room) = self.rooms.get_mut(key as usize) else {
+                return;
+            };
+            if room.judge(event.epoch.max(room.epoch), event.offset) == Verdict::Deliver {
+                self.deliver(key, Arc::clone(event));
+            }
+        }
+        self.deliver_held(key);
+        let Some(room) = self.rooms.get_mut(key as usize) else {
+            return;
+        };
+        room.epoch = room.epoch.max(resynced.epoch);
+        let whole = room.last >= resynced.head
+            && room.hole.as_ref().is_none_or(|hole| hole.held.is_empty());
+        if whole {
+            room.hole = None;
+        } else if room.last > before {
+            // Another hole behind this one: ask at once. Without progress, its timer does.
+            if let Some(hole) = &mut room.hole {
+                hole.retry_at = 0;
+            }
+            self.open_hole(key);
+        }
+    }
+
+    /// The stream cannot be made whole: every listener is told to join again.
+    fn reset_room(&mut self, key: u32) {
+        let name = Arc::clone(&self.rooms[key as usize].name);
+        let node = self.rooms[key as usize].node.clone();
+        while let Some(room) = self.rooms.get(key as usize)
+            && let Some(listener) = room.listeners.last()
+        {
+            let session = listener.session;
+            let seat = self.seat(session, key).expect("a listener has a seat");
+            self.catch_up_seat(session, seat);
+            self.unseat(session, seat);
+            self.resume_room(session, &name);
+            let detach = RoomDetach {
+                room: (*name).to_owned(),
+                session: self.sessions[session as usize].id.0,
+            };
+            self.uplink.send(&node, packet::Body::RoomDetach(detach));
+        }
+    }
+
+    /// The stream from a node had a hole, or starts anew: nothing of it is trusted to be whole.
+    pub(super) fn on_lost(&mut self, node: &EndpointId) {
+        let theirs = |(key, room): (usize, &Room)| (room.node == *node).then_some(count(key));
+        let rooms: Vec<u32> = self.rooms.iter().filter_map(theirs).collect();
+        for room in rooms {
+            if let Some(hole) = &mut self.rooms[room as usize].hole {
+                hole.retry_at = 0;
+            }
+            self.open_hole(room);
+        }
+        self.announce_again(node);
+    }
+}

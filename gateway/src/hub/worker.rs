@@ -1,0 +1,368 @@
+//! The worker of a lane: owns its sessions and decides everything about them.
+//!
+//! Synchronous: inputs come in batches, [`Worker::handle`] decides about each, and one
+//! [`Worker::flush`] writes what they brought, once per socket. It never waits, knows no runtime
+//! and reads no clock; [`Worker::begin`] tells it the time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rookery_proto::{
+    close::CloseCode,
+    errors::{self, WireError},
+    ids::SessionId,
+    v1::{self, ServerFrame, server_frame::Frame},
+};
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::{
+    input::{Input, LinkPacket},
+    queue::Flushed,
+    requests::Requests,
+    room::{Piece, Room},
+    session::{Phase, Session, Settings},
+    uplink::Uplink,
+    wheel::{Millis, Wheel},
+    wire::Wire,
+};
+use crate::{
+    metrics::Counts,
+    protocol::{Encoding, encode},
+    ws::frame,
+};
+
+/// What fires.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    /// Something is due for a session.
+    Session(SessionId),
+    /// A request's deadline.
+    Deadline(u64),
+    /// A request is to be tried again.
+    Retry(u64),
+    /// A hole in a room's stream may have to be asked for again.
+    Hole { room: u32, number: u32 },
+}
+
+/// A socket that was full, for its owner to wait on.
+pub(crate) type Blocked<W> = (SessionId, W);
+
+/// See the module.
+pub(crate) struct Worker<W, U> {
+    pub(super) lane: u32,
+    pub(super) settings: Arc<Settings>,
+    pub(super) uplink: U,
+    pub(super) now: Millis,
+    /// Unix milliseconds: for tokens and for people.
+    pub(super) wall_ms: u64,
+    pub(super) sessions: Slab<Session<W>>,
+    pub(super) by_id: FxHashMap<SessionId, u32>,
+    pub(super) rooms: Slab<Room>,
+    pub(super) by_name: FxHashMap<Arc<str>, u32>,
+    pub(super) rooms_opened: u32,
+    pub(super) requests: Requests,
+    /// Request number at the newest resync: a join of an older number was not listed in it.
+    pub(super) resynced_number: u64,
+    pub(super) wheel: Wheel<Timer>,
+    /// Sessions with something to write.
+    touched: Vec<u32>,
+    /// Rooms with fresh frames.
+    pub(super) stirred: Vec<u32>,
+    blocked: Vec<Blocked<W>>,
+    due: Vec<Timer>,
+    pub(super) counts: Counts,
+}
+
+impl<W: Wire, U: Uplink> Worker<W, U> {
+    pub(crate) fn new(lane: u32, settings: Arc<Settings>, uplink: U) -> Self {
+        Self {
+            lane,
+            settings,
+            uplink,
+            now: 0,
+            wall_ms: 0,
+            sessions: Slab::new(),
+            by_id: FxHashMap::default(),
+            rooms: Slab::new(),
+            by_name: FxHashMap::default(),
+            rooms_opened: 0,
+            requests: Requests::default(),
+            resynced_number: 0,
+            wheel: Wheel::new(0),
+            touched: Vec::new(),
+            stirred: Vec::new(),
+            blocked: Vec::new(),
+            due: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Starts a batch at this time and fires what is due.
+    pub(crate) fn begin(&mut self, now: Millis, wall_ms: u64) {
+        self.now = now.max(self.now);
+        self.wall_ms = wall_ms;
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(self.now, &mut due);
+        for timer in due.drain(..) {
+            match timer {
+                Timer::Session(session) => self.on_session_due(session),
+                Timer::Deadline(number) => self.on_deadline(number),
+                Timer::Retry(number) => self.on_retry(number),
+                Timer::Hole { room, number } => self.on_hole_due(room, number),
+            }
+        }
+        self.due = due;
+    }
+
+    /// Decides about one input.
+    pub(crate) fn handle(&mut self, input: Input<W>) {
+        match input {
+            Input::Opened(opened) => self.on_opened(*opened),
+            Input::Command {
+                session,
+                id,
+                command,
+            } => self.on_command(session, id, command),
+            Input::Invalid { session, bad } => self.on_invalid(session, *bad),
+            Input::Ping { session, payload } => {
+                if let Some(key) = self.find_not_closing(session) {
+                    self.push(key, frame::pong(&payload));
+                }
+            }
+            Input::PeerClosed { session, code } => self.on_peer_closed(session, code),
+            Input::Violated { session, code } => self.on_violated(session, code),
+            Input::Gone { session } => self.on_gone(session),
+            Input::Writable { session } => {
+                if let Some(key) = self.find(session) {
+                    self.sessions[key as usize].blocked = false;
+                    self.touch(key);
+                }
+            }
+            Input::Link { from, packets } => {
+                for packet in packets {
+                    match packet {
+                        LinkPacket::Reply(reply) => self.on_reply(&from, *reply),
+                        LinkPacket::Event(event) => self.on_event(event),
+                        LinkPacket::Resynced(resynced) => self.on_resynced(&resynced),
+                        LinkPacket::Signal(signal) => self.on_signal(signal),
+                        LinkPacket::Delivery(delivery) => self.on_delivery(&delivery),
+                        LinkPacket::Lost => self.on_lost(&from),
+                    }
+                }
+            }
+            Input::Move { over } => self.on_move(over),
+            Input::CloseAll => {
+                let keys: Vec<u32> = self.by_id.values().copied().collect();
+                for key in keys {
+                    self.close(key, CloseCode::GoingAway);
+                }
+            }
+            // The first matters by its arrival alone; the second ends the loop around this.
+            Input::Tick | Input::Stop => {}
+        }
+    }
+
+    /// Writes what the batch brought: one vectored write per socket that has something.
+    pub(crate) fn flush(&mut self) {
+        for room in std::mem::take(&mut self.stirred) {
+            self.distribute(room);
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            self.write(key);
+        }
+        self.touched = touched;
+    }
+
+    /// Sockets that became full since the last call.
+    pub(crate) fn take_blocked(&mut self) -> impl Iterator<Item = Blocked<W>> {
+        self.blocked.drain(..)
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn request_count(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Puts a room's fresh frames into its listeners' queues. The hot loop of the gateway: per
+    /// listener one look at its session and one push of a shared piece.
+    fn distribute(&mut self, room: u32) {
+        let Some(room) = self.rooms.get_mut(room as usize) else {
+            return;
+        };
+        let fresh = std::mem::take(&mut room.fresh);
+        let (mut json, mut protobuf) = (None, None);
+        for listener in &mut room.listeners {
+            let skip = std::mem::take(&mut listener.skip);
+            let session = &mut self.sessions[listener.session as usize];
+            let piece = match session.encoding {
+                Encoding::Json => &mut json,
+                Encoding::Protobuf => &mut protobuf,
+            };
+            let piece = piece.get_or_insert_with(|| Piece::new(&fresh, session.encoding));
+            self.counts.frames_out += piece.len().saturating_sub(skip as usize) as u64;
+            session.queue.push(piece.after(skip));
+            if !session.touched {
+                session.touched = true;
+                self.touched.push(listener.session);
+            }
+        }
+    }
+
+    fn write(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        if !std::mem::take(&mut session.touched) {
+            return;
+        }
+        if !session.blocked {
+            let counts = &mut self.counts;
+            match session
+                .queue
+                .flush(&session.wire, &mut counts.bytes_out, &mut counts.writes)
+            {
+                Flushed::Empty => {
+                    self.on_written(key);
+                    return;
+                }
+                Flushed::Blocked => {
+                    session.blocked = true;
+                    self.blocked.push((session.id, session.wire.clone()));
+                }
+                Flushed::Broken => {
+                    self.remove(key);
+                    return;
+                }
+            }
+        }
+        if session.queue.bound_bytes() > self.settings.queue_bytes_max && !session.is_closing() {
+            self.close_slow(key);
+        }
+    }
+
+    /// The session's queue ran empty.
+    fn on_written(&mut self, key: u32) {
+        let session = &self.sessions[key as usize];
+        if let Phase::Closing {
+            peer_closed: true, ..
+        } = session.phase
+        {
+            session.wire.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn close_slow(&mut self, key: u32) {
+        let session = &mut self.sessions[key as usize];
+        tracing::info!(
+            session.id = %session.id,
+            queue.bytes = session.queue.bound_bytes(),
+            "slow reader closed"
+        );
+        self.counts.slow_readers += 1;
+        session.queue.keep_first();
+        self.close(key, CloseCode::SlowReader);
+    }
+
+    // ---- what the other parts use ----------------------------------------------------------
+
+    pub(super) fn find(&self, session: SessionId) -> Option<u32> {
+        self.by_id.get(&session).copied()
+    }
+
+    pub(super) fn find_not_closing(&self, session: SessionId) -> Option<u32> {
+        let key = self.find(session)?;
+        (!self.sessions[key as usize].is_closing()).then_some(key)
+    }
+
+    pub(super) fn find_open(&self, session: SessionId) -> Option<u32> {
+        let key = self.find(session)?;
+        self.sessions[key as usize].is_open().then_some(key)
+    }
+
+    pub(super) fn touch(&mut self, key: u32) {
+        let session = &mut self.sessions[key as usize];
+        if !session.touched {
+            session.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// Queues a finished frame.
+    pub(super) fn push(&mut self, key: u32, frame: Bytes) {
+        self.counts.frames_out += 1;
+        self.sessions[key as usize].queue.push(frame);
+        self.touch(key);
+    }
+
+    /// Queues an answer to the session's own command.
+    pub(super) fn answer(&mut self, key: u32, frame: Frame) {
+        let session = &mut self.sessions[key as usize];
+        let message = ServerFrame { frame: Some(frame) };
+        session
+            .queue
+            .push_answer(encode(session.encoding, &message));
+        self.counts.frames_out += 1;
+        self.touch(key);
+    }
+
+    pub(super) fn answer_ack(&mut self, key: u32, id: String, result: v1::ack::Result) {
+        let result = Some(result);
+        self.answer(key, Frame::Ack(v1::Ack { id, result }));
+    }
+
+    pub(super) fn notice(&mut self, key: u32, body: v1::notice::Body) {
+        self.answer(key, Frame::Notice(v1::Notice { body: Some(body) }));
+    }
+
+    /// Answers with an error of our own. `cause` is for the log alone.
+    pub(super) fn answer_error(
+        &mut self,
+        key: u32,
+        id: String,
+        error: WireError,
+        cause: &'static str,
+    ) {
+        let correlation_id = errors::correlation_id(fastrand::u64(..));
+        let frame = error.into_frame(correlation_id);
+        self.answer_error_frame(key, id, frame, cause);
+    }
+
+    /// Answers with an error that is a frame already.
+    pub(super) fn answer_error_frame(
+        &mut self,
+        key: u32,
+        id: String,
+        mut error: v1::Error,
+        cause: &'static str,
+    ) {
+        if error.correlation_id.is_empty() {
+            error.correlation_id = errors::correlation_id(fastrand::u64(..));
+        }
+        error.id = id;
+        self.counts.error(error.code());
+        tracing::debug!(
+            session.id = %self.sessions[key as usize].id,
+            error.code = error.code().as_str_name(),
+            error.field = error.field,
+            error.correlation_id = error.correlation_id,
+            cause,
+            "command refused"
+        );
+        self.answer(key, Frame::Error(error));
+    }
+
+    /// Makes sure a timer fires for this session when something is due.
+    pub(super) fn arm(&mut self, key: u32) {
+        let session = &mut self.sessions[key as usize];
+        let due = session.due(&self.settings, self.now, self.wall_ms);
+        if due < session.armed {
+            session.armed = due;
+            self.wheel.set(due, Timer::Session(session.id));
+        }
+    }
+}
