@@ -157,13 +157,13 @@ export class RookeryClient {
   // ---- rooms ---------------------------------------------------------------------------------
 
   /**
-   * Creates a room and listens to it. A retry inside one call cannot make two.
+   * Creates a room and listens to it. Trying again with the same `clientId` cannot make two.
    * @param {{room?: string, kind: 'GROUP'|'DIRECT'|'CHANNEL', name?: string, members?: string[],
-   *   public?: boolean}} wanted
+   *   public?: boolean, clientId?: string}} wanted
    * @returns {Promise<Room>}
    */
   async createRoom(wanted) {
-    const ack = await this.request('createRoom', { ...wanted, clientId: randomId() });
+    const ack = await this.request('createRoom', { clientId: randomId(), ...wanted });
     const room = this.#room(ack.roomCreated.room.id);
     room.log.info = ack.roomCreated.room;
     return this.join(room.id);
@@ -206,14 +206,18 @@ export class RookeryClient {
   async loadOlder(id) {
     const room = this.rooms.get(id);
     if (!room?.log.known || room.loadingOlder || room.log.complete) return false;
+    const { first } = room.log;
     room.loadingOlder = true;
     this.#emit('room', room);
     try {
       const { history } = await this.request('history', {
-        room: id, beforeOffset: room.log.first, limit: OLDER_EVENTS,
+        room: id, beforeOffset: first, limit: OLDER_EVENTS,
       });
       for (const event of history.events ?? []) this.#learn(event);
-      room.log.applyOlder(history);
+      const unchanged = room.log.first === first;
+      if (!room.log.applyOlder(history) && unchanged) {
+        throw new RookeryError({ code: 'INTERNAL', message: 'the page does not end where asked' });
+      }
       return true;
     } finally {
       room.loadingOlder = false;

@@ -17,8 +17,10 @@ import { RoomsView, otherUser, roomTitle, roomsInOrder } from './view/rooms.js';
 
 /** Below this width the list of people covers the messages, so it is closed unless asked for. */
 const NARROW = matchMedia('(max-width: 1000px)');
-/** Messages kept of a room that is not open. */
+/** Messages kept of a room that is not open, and of one that grew past the maximum. */
 const KEPT_MESSAGES = 200;
+/** Messages of one room in the page: past this, what is out of sight is forgotten. */
+const HELD_MESSAGES_MAX = 1_000;
 /** After older history failed to load, the next try waits this long. */
 const OLDER_RETRY_MS = 2_000;
 /** Repainting now and then ends typing signals that were never revoked. */
@@ -84,7 +86,7 @@ class ChatPage {
     });
     this.composer = new Composer({
       onsend: (text) => this.#send(text),
-      onedit: (offset, text) => this.#try('edit the message', client.edit(this.open, offset, text)),
+      onedit: (offset, text) => this.#saveEdit(offset, text),
       ontyping: (active) => client.typing(this.open, active),
       oneditlast: () => this.#editLast(),
     });
@@ -247,6 +249,17 @@ class ChatPage {
     if (message && !message.deleted) this.composer.edit(offset, message.text);
   }
 
+  /** A refused edit goes back to where it was written. @param {number} offset @param {string} text */
+  async #saveEdit(offset, text) {
+    const room = this.open;
+    try {
+      await this.client.edit(room, offset, text);
+    } catch (error) {
+      this.toasts.error('edit the message', error);
+      if (this.open === room) this.composer.edit(offset, text);
+    }
+  }
+
   #editLast() {
     const { log } = this.client.rooms.get(this.open) ?? {};
     const own = log?.items.findLast((item) =>
@@ -300,6 +313,8 @@ class ChatPage {
     if (room.id === this.open && room.log.unread > 0 && !(this.#looking && this.messages.atEnd)) {
       this.messages.markNew();
     }
+    const outOfSight = room.id !== this.open || this.messages.atEnd;
+    if (outOfSight && room.log.items.length > HELD_MESSAGES_MAX) room.log.trim(KEPT_MESSAGES);
     this.#scheduleRender();
   }
 

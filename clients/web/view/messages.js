@@ -91,9 +91,9 @@ export class MessagesView {
     this.#list.replaceChildren();
   }
 
-  /** Draws the "new messages" line where reading stopped, if there is none yet. */
+  /** Draws the "new messages" line where reading stopped. */
   markNew() {
-    if (this.#room && this.#newAfter === null) this.#newAfter = this.#room.log.cursor;
+    if (this.#room) this.#newAfter = this.#room.log.cursor;
   }
 
   /** The user acted: nothing is new any more. */

@@ -1,6 +1,7 @@
 // @ts-check
 /** The sidebar: the user's rooms, ways to get into more, and the user's own status. */
 
+import { randomId } from '../../sdk/rookery.js';
 import { avatar, h, icon, iconButton } from './dom.js';
 import { openDialog } from './notify.js';
 import { STATUS_NAMES, statusOf } from './people.js';
@@ -157,10 +158,12 @@ export class RoomsView {
   }
 
   #createGroup() {
+    const clientId = randomId(); // One for the dialog: submitting twice cannot make two rooms.
     openDialog({
       title: 'Create a room', submit: 'Create room', submitTestId: 'create-room-submit',
       onsubmit: (form) => this.actions.oncreate({
         kind: 'GROUP',
+        clientId,
         name: String(form.get('name')).trim(),
         room: String(form.get('room')).trim() || undefined,
         public: form.get('public') === 'on',
