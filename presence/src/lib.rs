@@ -1,8 +1,8 @@
 //! Who is here: each user's devices, the status they show, and what is addressed to a person.
 //!
-//! Reading order: [`user`] is the synchronous machine of one user, [`shard`] the actor that holds
-//! the users of one shard and performs what their machines decide, [`host`] reads the inbox, routes
-//! by shard, supervises and drives time, [`node`] is what the binary starts and stops.
+//! Reading order: `user` is the synchronous machine of one user, `shard` the actor that holds
+//! the users of one shard and performs what their machines decide, `host` reads the inbox, routes
+//! by shard, supervises and drives time, `node` is what the binary starts and stops.
 //!
 //! Invariants:
 //! - Sessions live in memory only; gateways announce them again when asked.
