@@ -132,6 +132,7 @@ export class MessagesView {
     let above = null;
     let lineDrawn = false;
     for (const item of log.items) {
+      if (item.type === 'opened' && log.info.kind === 'DIRECT') continue; // The start row says it.
       const itemDay = dayName(item.timeMs);
       if (itemDay !== day) {
         rows.push(plainRow(`day:${item.offset}`, 'day', itemDay, 'separator'));

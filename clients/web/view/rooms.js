@@ -152,7 +152,7 @@ export class RoomsView {
       onsubmit: (form) => this.actions.oncreate({ kind: 'DIRECT', members: [String(form.get('user')).trim()] }),
     },
     h('label', { class: 'field' }, 'User id', h('input', {
-      name: 'user', required: true, maxlength: 128, placeholder: 'grace', autocomplete: 'off',
+      name: 'user', required: true, maxlength: 128, placeholder: 'Grace', autocomplete: 'off',
       autocapitalize: 'none', 'data-testid': 'create-direct-user',
     })));
   }
@@ -167,7 +167,7 @@ export class RoomsView {
         name: String(form.get('name')).trim(),
         room: String(form.get('room')).trim() || undefined,
         public: form.get('public') === 'on',
-        members: String(form.get('members')).split(/[,\s]+/u).filter(Boolean),
+        members: String(form.get('members')).split(',').map((id) => id.trim()).filter(Boolean),
       }),
     },
     h('label', { class: 'field' }, 'Name', h('input', {
@@ -178,8 +178,8 @@ export class RoomsView {
       name: 'room', maxlength: 64, pattern: '[A-Za-z0-9._~:\\-]+', placeholder: 'design', autocomplete: 'off',
       autocapitalize: 'none', title: 'Letters, digits and . _ - ~ :', 'data-testid': 'create-room-id',
     })),
-    h('label', { class: 'field' }, h('span', {}, 'Members ', h('span', { class: 'muted' }, '· optional, user ids')), h('input', {
-      name: 'members', placeholder: 'grace, linus', autocomplete: 'off', autocapitalize: 'none',
+    h('label', { class: 'field' }, h('span', {}, 'Members ', h('span', { class: 'muted' }, '· optional, user ids with commas')), h('input', {
+      name: 'members', placeholder: 'Grace, Linus', autocomplete: 'off', autocapitalize: 'none',
       'data-testid': 'create-room-members',
     })),
     h('label', { class: 'check' },
