@@ -3,8 +3,8 @@
 //! `cargo bench -p rookery-persistence --bench commit -- --seconds 2 [--dir FOLDER]`
 //!
 //! Raw: rusqlite with the same schema, settings and statements, one transaction a group. Store:
-//! the same groups through `SqliteStore::commit`, first one at a time, then with as many in
-//! flight as the store advises. Both sides make their rows before the clock starts on them.
+//! the same groups through `SqliteStore::commit`, one at a time ("1 flying"), and as many at once
+//! as the store advises ("N flying"). On all sides rows are made before the clock starts on them.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -16,14 +16,17 @@ use std::{
 
 use bytes::Bytes;
 use rookery_persistence::{
-    CursorRow, EventKind, LogRow, RoomWrite, SentRow, SqliteConfig, SqliteStore, Store, limits,
+    CursorRow, EventKind, LogRow, OpenError, RoomWrite, SentRow, SqliteConfig, SqliteStore, Store,
+    limits,
 };
 use rookery_proto::ids::{Epoch, Offset, RoomId, UserId};
 use rusqlite::{Connection, params};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 const GROUPS: [usize; 4] = [1, 16, 64, 256];
 const ROOMS: usize = 2_000;
+/// Slices of each side.
+const TURNS: u32 = 8;
 const ROWS_PER_WRITE: usize = 3;
 const EVENT_BYTES: usize = 200;
 
@@ -33,6 +36,7 @@ struct Source {
     users: Vec<UserId>,
     heads: Vec<u64>,
     next: usize,
+    made: u64,
     event: Bytes,
 }
 
@@ -45,6 +49,7 @@ impl Source {
             users: (0..ROOMS).map(user).collect(),
             heads: vec![0; ROOMS],
             next: 0,
+            made: 0,
             event: vec![0x5a; EVENT_BYTES].into(),
         }
     }
@@ -73,8 +78,9 @@ impl Source {
             offset,
             epoch,
             digest: 0x5a5a_5a5a_5a5a ^ offset.0,
-            time_ms: 1_800_000_000_000 + offset.0,
+            time_ms: 1_800_000_000_000 + self.made / 10,
         };
+        self.made += 1;
         let cursor = CursorRow {
             user: user.clone(),
             offset,
@@ -89,11 +95,12 @@ impl Source {
     }
 }
 
-/// What one side did.
+/// What one side did so far.
+#[derive(Default)]
 struct Rate {
     rows: usize,
     took: Duration,
-    slowest: Vec<Duration>,
+    groups: Vec<Duration>,
 }
 
 impl Rate {
@@ -101,142 +108,143 @@ impl Rate {
         self.rows as f64 / self.took.as_secs_f64()
     }
 
-    fn p99(&mut self) -> Duration {
-        self.slowest.sort();
-        self.slowest
-            .get(self.slowest.len() * 99 / 100)
-            .copied()
-            .unwrap_or_default()
+    fn p99_ms(&mut self) -> f64 {
+        self.groups.sort();
+        self.groups
+            .get(self.groups.len() * 99 / 100)
+            .map_or(0.0, |took| took.as_secs_f64() * 1e3)
     }
 }
 
-fn raw(path: &Path, writes: usize, run: Duration) -> rusqlite::Result<Rate> {
-    let connection = Connection::open(path)?;
-    connection.execute_batch(&format!(
-        "PRAGMA page_size = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         PRAGMA cache_size = -{}; PRAGMA wal_autocheckpoint = {};",
-        limits::SQLITE_PAGE_BYTES,
-        limits::SQLITE_WRITER_CACHE_KIB,
-        limits::SQLITE_WAL_PAGES
-    ))?;
-    connection.execute_batch(include_str!("../schema/sqlite/0001_init.sql"))?;
-    let mut log = connection.prepare(
-        "INSERT INTO room_log (room, offset, epoch, kind, message_count, target, event)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-    )?;
-    let mut sent = connection.prepare(
-        "INSERT INTO sent_ids (room, user, client_id, offset, epoch, digest, time_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
-    )?;
-    let mut cursor = connection.prepare(
-        "INSERT INTO read_cursors (room, user, offset, message_count)
-         VALUES (?1, ?2, ?3, ?4) ON CONFLICT (room, user) DO UPDATE
-         SET offset = excluded.offset, message_count = excluded.message_count
-         WHERE excluded.offset > read_cursors.offset",
-    )?;
-    let mut source = Source::new();
-    let mut rate = Rate {
-        rows: 0,
-        took: Duration::ZERO,
-        slowest: Vec::new(),
-    };
-    while rate.took < run {
-        let group = source.group(writes);
-        let started = Instant::now();
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        for write in &group {
-            let room = write.room.as_str();
-            for row in &write.log {
-                let (kind, count) = (row.kind as u8, row.message_count as i64);
-                let (offset, epoch) = (row.offset.0 as i64, row.epoch.0 as i64);
-                let target = row.target.0 as i64;
-                log.execute(params![
-                    room,
-                    offset,
-                    epoch,
-                    kind,
-                    count,
-                    target,
-                    &row.event[..]
-                ])?;
+/// The side without us.
+struct Raw {
+    connection: Connection,
+    source: Source,
+    rate: Rate,
+}
+
+impl Raw {
+    fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(&format!(
+            "PRAGMA page_size = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             PRAGMA cache_size = -{}; PRAGMA wal_autocheckpoint = {};",
+            limits::SQLITE_PAGE_BYTES,
+            limits::SQLITE_WRITER_CACHE_KIB,
+            limits::SQLITE_WAL_PAGES
+        ))?;
+        connection.execute_batch(include_str!("../schema/sqlite/0001_init.sql"))?;
+        Ok(Self {
+            connection,
+            source: Source::new(),
+            rate: Rate::default(),
+        })
+    }
+
+    fn run(&mut self, writes: usize, run: Duration) -> rusqlite::Result<()> {
+        let connection = &self.connection;
+        let mut log = connection.prepare(
+            "INSERT INTO room_log (room, offset, epoch, kind, message_count, target, event)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        )?;
+        let mut sent = connection.prepare(
+            "INSERT INTO sent_ids (room, user, client_id, offset, epoch, digest, time_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        )?;
+        let mut cursor = connection.prepare(
+            "INSERT INTO read_cursors (room, user, offset, message_count)
+             VALUES (?1, ?2, ?3, ?4) ON CONFLICT (room, user) DO UPDATE
+             SET offset = excluded.offset, message_count = excluded.message_count
+             WHERE excluded.offset > read_cursors.offset",
+        )?;
+        let end = self.rate.took + run;
+        while self.rate.took < end {
+            let group = self.source.group(writes);
+            let started = Instant::now();
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            for write in &group {
+                let room = write.room.as_str();
+                for row in &write.log {
+                    let (kind, count) = (row.kind as u8, row.message_count as i64);
+                    let (offset, epoch) = (row.offset.0 as i64, row.epoch.0 as i64);
+                    let (target, event) = (row.target.0 as i64, &row.event[..]);
+                    log.execute(params![room, offset, epoch, kind, count, target, event])?;
+                }
+                for row in &write.sent {
+                    let (offset, epoch) = (row.offset.0 as i64, row.epoch.0 as i64);
+                    let (digest, time_ms) = (row.digest as i64, row.time_ms as i64);
+                    let (user, id) = (row.user.as_str(), &row.client_id);
+                    sent.execute(params![room, user, id, offset, epoch, digest, time_ms])?;
+                }
+                for row in &write.cursors {
+                    let (offset, count) = (row.offset.0 as i64, row.message_count as i64);
+                    cursor.execute(params![room, row.user.as_str(), offset, count])?;
+                }
             }
-            for row in &write.sent {
-                let (offset, epoch) = (row.offset.0 as i64, row.epoch.0 as i64);
-                let (digest, time_ms) = (row.digest as i64, row.time_ms as i64);
-                let user = row.user.as_str();
-                sent.execute(params![
-                    room,
-                    user,
-                    row.client_id,
-                    offset,
-                    epoch,
-                    digest,
-                    time_ms
-                ])?;
-            }
-            for row in &write.cursors {
-                let (offset, count) = (row.offset.0 as i64, row.message_count as i64);
-                cursor.execute(params![room, row.user.as_str(), offset, count])?;
-            }
+            connection.execute_batch("COMMIT")?;
+            self.rate.groups.push(started.elapsed());
+            self.rate.took += started.elapsed();
+            self.rate.rows += writes * ROWS_PER_WRITE;
         }
-        connection.execute_batch("COMMIT")?;
-        rate.slowest.push(started.elapsed());
-        rate.took += started.elapsed();
-        rate.rows += writes * ROWS_PER_WRITE;
+        Ok(())
     }
-    Ok(rate)
 }
 
-/// `in_flight` groups at a time; a new one is made while the others are under way.
-async fn store(path: &Path, writes: usize, in_flight: usize, run: Duration) -> (Rate, u64) {
-    let store = Arc::new(SqliteStore::open(SqliteConfig::new(path)).expect("a new database"));
-    let mut source = Source::new();
-    let mut rate = Rate {
-        rows: 0,
-        took: Duration::ZERO,
-        slowest: Vec::new(),
-    };
-    let mut made = source.group(writes);
-    let mut commits = JoinSet::new();
-    let mut idle = Duration::ZERO;
-    let started = Instant::now();
-    while started.elapsed() - idle < run {
-        let group = std::mem::take(&mut made);
-        let store = Arc::clone(&store);
-        commits.spawn(async move {
-            let began = Instant::now();
-            store
-                .commit(&group)
-                .await
-                .expect("a bench has room on its disk");
-            began.elapsed()
-        });
-        if in_flight == 1 {
-            // As on the raw side, making a group is not timed.
-            take(&mut commits, &mut rate).await;
+/// Our side, with so many groups in flight.
+struct Ours {
+    store: Arc<SqliteStore>,
+    in_flight: usize,
+    source: Source,
+    rate: Rate,
+}
+
+impl Ours {
+    fn open(path: &Path, in_flight: usize) -> Result<Self, OpenError> {
+        let store = Arc::new(SqliteStore::open(SqliteConfig::new(path))?);
+        Ok(Self {
+            store,
+            in_flight,
+            source: Source::new(),
+            rate: Rate::default(),
+        })
+    }
+
+    /// As on the raw side, making a group is not timed while nothing is under way.
+    async fn run(&mut self, writes: usize, run: Duration) {
+        let mut commits = JoinSet::new();
+        let (started, mut untimed) = (Instant::now(), Duration::ZERO);
+        while started.elapsed() - untimed < run {
             let making = Instant::now();
-            made = source.group(writes);
-            idle += making.elapsed();
-        } else {
-            made = source.group(writes);
-            if commits.len() >= in_flight {
-                take(&mut commits, &mut rate).await;
+            let group = self.source.group(writes);
+            if commits.is_empty() {
+                untimed += making.elapsed();
+            }
+            let store = Arc::clone(&self.store);
+            commits.spawn(async move {
+                let began = Instant::now();
+                store
+                    .commit(&group)
+                    .await
+                    .expect("a bench has room on its disk");
+                began.elapsed()
+            });
+            self.rate.rows += writes * ROWS_PER_WRITE;
+            if commits.len() >= self.in_flight {
+                self.note(commits.join_next().await);
             }
         }
-        rate.rows += writes * ROWS_PER_WRITE;
+        while !commits.is_empty() {
+            self.note(commits.join_next().await);
+        }
+        self.rate.took += started.elapsed() - untimed;
     }
-    while !commits.is_empty() {
-        take(&mut commits, &mut rate).await;
-    }
-    rate.took = started.elapsed() - idle;
-    let transactions = store.transactions();
-    store.close().await;
-    (rate, transactions)
-}
 
-async fn take(commits: &mut JoinSet<Duration>, rate: &mut Rate) {
-    if let Some(took) = commits.join_next().await {
-        rate.slowest.push(took.expect("a commit does not panic"));
+    fn note(&mut self, commit: Option<Result<Duration, JoinError>>) {
+        if let Some(took) = commit {
+            self.rate
+                .groups
+                .push(took.expect("a commit does not panic"));
+        }
     }
 }
 
@@ -266,48 +274,43 @@ fn arguments() -> Result<Arguments, String> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = arguments()?;
-    let run = Duration::from_secs_f64(arguments.seconds);
+    // Slices take turns, so that what else the machine does meets all sides alike.
+    let slice = Duration::from_secs_f64(arguments.seconds / f64::from(TURNS));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     println!(
         "a group of N messages is {ROWS_PER_WRITE}N rows: log ({EVENT_BYTES} B event), sent id, \
-         cursor; {ROOMS} rooms; {} s each\n",
+         cursor; {ROOMS} rooms; {} s each in {TURNS} turns; per store: rows/s, ratio to raw, p99\n",
         arguments.seconds
     );
     println!(
-        "{:>6} {:>11} {:>9} | {:>11} {:>6} {:>9} | {:>11} {:>6} {:>9} {:>8}",
-        "group",
-        "raw rows/s",
-        "p99 ms",
-        "store, 1",
-        "ratio",
-        "p99 ms",
-        "store, N",
-        "ratio",
-        "p99 ms",
-        "per txn"
+        "{:>6} | {:>9} {:>9} | {:>9} {:>6} {:>9} | {:>9} {:>6} {:>9}",
+        "group", "raw", "p99 ms", "1 flying", "ratio", "p99 ms", "N flying", "ratio", "p99 ms"
     );
     for writes in GROUPS {
-        let in_flight = limits::SQLITE_COMMITS_IN_FLIGHT;
         let folder = tempfile::tempdir_in(&arguments.folder)?;
-        let mut raw = raw(&folder.path().join("raw.db"), writes, run)?;
-        let path = folder.path().join("one.db");
-        let (mut one, _) = runtime.block_on(store(&path, writes, 1, run));
-        let path = folder.path().join("many.db");
-        let (mut many, transactions) = runtime.block_on(store(&path, writes, in_flight, run));
-        let base = raw.rows_per_second();
-        println!(
-            "{writes:>6} {base:>11.0} {:>9.2} | {:>11.0} {:>6.2} {:>9.2} | {:>11.0} {:>6.2} {:>9.2} {:>8.1}",
-            raw.p99().as_secs_f64() * 1e3,
-            one.rows_per_second(),
-            one.rows_per_second() / base,
-            one.p99().as_secs_f64() * 1e3,
-            many.rows_per_second(),
-            many.rows_per_second() / base,
-            many.p99().as_secs_f64() * 1e3,
-            many.rows as f64 / (transactions as f64 * ROWS_PER_WRITE as f64),
-        );
+        let mut raw = Raw::open(&folder.path().join("raw.db"))?;
+        let mut one = Ours::open(&folder.path().join("one.db"), 1)?;
+        let flying = limits::SQLITE_COMMITS_IN_FLIGHT;
+        let mut many = Ours::open(&folder.path().join("many.db"), flying)?;
+        for _ in 0..TURNS {
+            raw.run(writes, slice)?;
+            runtime.block_on(one.run(writes, slice));
+            runtime.block_on(many.run(writes, slice));
+        }
+        let base = raw.rate.rows_per_second();
+        print!("{writes:>6} | {base:>9.0} {:>9.2}", raw.rate.p99_ms());
+        for mut side in [one, many] {
+            let rate = side.rate.rows_per_second();
+            print!(
+                " | {rate:>9.0} {:>6.2} {:>9.2}",
+                rate / base,
+                side.rate.p99_ms()
+            );
+            runtime.block_on(side.store.close());
+        }
+        println!();
     }
     Ok(())
 }
