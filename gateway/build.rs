@@ -1,5 +1,4 @@
 //! Lists the page's and the SDK's files, so that the binary carries whatever is there.
-#![expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 
 use std::{
     collections::hash_map::DefaultHasher,

@@ -23,7 +23,9 @@ use rookery_proto::ids::UserId;
 pub use error::AuthError;
 pub use grants::Grants;
 pub use key::{Algorithm, KeyConfig, KeyProblem, Secret};
-pub use limits::{GRANTS_MAX, LEEWAY_DEFAULT, LEEWAY_MAX, SECRET_BYTES_MIN, TOKEN_BYTES_MAX};
+pub use limits::{
+    GRANTS_MAX, LEEWAY_DEFAULT, LEEWAY_MAX, RSA_BITS_MIN, SECRET_BYTES_MIN, TOKEN_BYTES_MAX,
+};
 pub use mint::{MintClaims, MintError, SigningKey, mint};
 pub use verifier::Verifier;
 
@@ -50,9 +52,6 @@ impl Default for AuthConfig {
         }
     }
 }
-
-/// The claims of a session that has shown who it is.
-pub type Authenticated = Claims;
 
 /// What a good token says.
 #[derive(Clone, Debug, PartialEq, Eq)]

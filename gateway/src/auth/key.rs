@@ -5,9 +5,13 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::rust_crypto;
 use serde::{Deserialize, Serialize};
 
-use super::limits::SECRET_BYTES_MIN;
+use super::limits::{RSA_BITS_MIN, SECRET_BYTES_MIN};
+
+/// Bytes of an Ed25519 public key.
+const ED25519_BYTES: usize = 32;
 
 /// How a token is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -171,7 +175,12 @@ impl Key {
                 public_key(config.alg, pem).ok_or_else(|| KeyProblem {
                     index,
                     field: "public_key_pem",
-                    problem: format!("is not a public key for {}", config.alg.name()),
+                    problem: match config.alg {
+                        Algorithm::RS256 => {
+                            format!("is not a public key for RS256 of {RSA_BITS_MIN} bits or more")
+                        }
+                        alg => format!("is not a public key for {}", alg.name()),
+                    },
                 })?
             }
         };
@@ -194,9 +203,23 @@ fn public_key(algorithm: Algorithm, pem: &str) -> Option<DecodingKey> {
         Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
     }
     .ok()?;
-    if algorithm == Algorithm::EdDSA && key.try_get_as_bytes().ok()?.len() != 32 {
-        return None;
+    let bytes = key.try_get_as_bytes().ok()?;
+    match algorithm {
+        Algorithm::HS256 => return None,
+        // The library reads an RSA key only when it is used, so we read it once here.
+        Algorithm::RS256 => {
+            let utils = &rust_crypto::DEFAULT_PROVIDER.key_utils;
+            let (modulus, _) = (utils.rsa_pub_components_from_public_key)(bytes).ok()?;
+            if modulus.len() * 8 < RSA_BITS_MIN {
+                return None;
+            }
+        }
+        Algorithm::ES256 => {}
+        // The library takes the first 32 bytes of whatever there is, and panics when it is less.
+        Algorithm::EdDSA if bytes.len() != ED25519_BYTES => return None,
+        Algorithm::EdDSA => {}
     }
+    // Also reads the key; only then does it look at the signature, which is none.
     jsonwebtoken::crypto::verify("", b"", &key, algorithm.jwt()).ok()?;
     Some(key)
 }

@@ -16,3 +16,6 @@ pub const LEEWAY_MAX: Duration = Duration::from_secs(600);
 
 /// Bytes of an HS256 secret: as many as its hash has (RFC 7518 §3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
+
+/// Bits of an RSA modulus (RFC 7518 §3.3).
+pub const RSA_BITS_MIN: usize = 2048;

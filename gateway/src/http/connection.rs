@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -10,9 +11,10 @@ use std::{
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{HttpShared, limits, metrics, router::Router};
 
@@ -32,25 +34,27 @@ pub(super) async fn run(
         .serve_connection(TokioIo::new(stream), Router::new(Arc::clone(shared), peer));
     let ended = tokio::select! {
         biased;
-        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
-        () = stopped(&mut stop) => {
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => Some(ended),
+        () = stopped(&mut stop) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             Pin::new(&mut connection).graceful_shutdown();
             poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         tracing::debug!(
             peer.addr = %peer,
-            error = &error as &dyn std::error::Error,
-            "http connection ended"
+            error = error as &dyn std::error::Error,
+            "http connection failed"
         );
-        return;
     }
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
-    let Some(hello) = parts.service.into_hello() else {
-        // A failure here means the client is gone, which is what we want.
-        let _ = stream.shutdown().await;
+    let stream = parts.io.into_inner();
+    let Some(hello) = parts.service.into_hello().filter(|_| ended.is_ok()) else {
+        close(stream).await;
         return;
     };
     // An empty rest would still keep hyper's whole buffer alive.
@@ -61,6 +65,19 @@ pub(super) async fn run(
     };
     metrics::upgraded();
     shared.sessions.start(stream, leftover, hello);
+}
+
+/// Closes a socket so that what was written is read: one closed with unread bytes would reset the
+/// connection, and the client might never see the answer. Waits a moment for the client to close.
+pub(super) async fn close(mut stream: TcpStream) {
+    let lingering = async {
+        stream.shutdown().await?;
+        let mut unread = [0; 512];
+        while stream.read(&mut unread).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    // Whatever goes wrong here, the connection is closed, which is what we want.
+    let _ = timeout(limits::LINGER, lingering).await;
 }
 
 /// Waits until the server stops, or whoever could stop it is gone.

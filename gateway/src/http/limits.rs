@@ -27,8 +27,8 @@ pub(super) const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// without a word, counted as `refused`.
 pub(super) const REFUSING_MAX: usize = 64;
 
-/// For a refused client to read its answer and close.
-pub(super) const REFUSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a client to read its last answer and close, before we do.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Seconds after which a refused client may come back.
 pub(super) const RETRY_AFTER_S: u32 = 5;

@@ -9,14 +9,14 @@ use std::{
 
 use rookery_cluster::task::{TaskKind, spawn};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
     HttpShared,
-    connection::{self, OpenHttp, stopped},
+    connection::{self, OpenHttp, close, stopped},
     limits, metrics,
 };
 
@@ -103,15 +103,13 @@ fn refuse(stream: TcpStream, shared: &Arc<HttpShared>) {
         return;
     }
     spawn(TaskKind::Passing, "http refusal", async move {
-        // Whatever goes wrong here, the client is refused, which is what we want.
-        let _ = timeout(limits::REFUSE_TIMEOUT, tell_full(stream)).await;
+        tell_full(stream).await;
         drop(refusing);
     });
 }
 
-/// Answers 503 without reading the request, then reads until the client closes: a socket closed
-/// with unread bytes would reset the connection before the answer is read.
-async fn tell_full(mut stream: TcpStream) -> io::Result<()> {
+/// Answers 503 without reading the request.
+async fn tell_full(mut stream: TcpStream) {
     let body = r#"{"error":{"code":"OVERLOADED","message":"the server is full"}}"#;
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
@@ -119,11 +117,10 @@ async fn tell_full(mut stream: TcpStream) -> io::Result<()> {
         body.len(),
         limits::RETRY_AFTER_S
     );
-    stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut unread = [0; 512];
-    while stream.read(&mut unread).await? > 0 {}
-    Ok(())
+    // A fresh socket has room for it: a failure says that the client is gone.
+    if stream.write_all(answer.as_bytes()).await.is_ok() {
+        close(stream).await;
+    }
 }
 
 /// Counts a refusal under way.

@@ -59,7 +59,7 @@ impl Router {
                     self.hello.set(Some(hello));
                     reply
                 }
-                Err(refusal) => refusal,
+                Err(error) => error.into_reply(),
             };
             return ("ws", reply);
         }

@@ -22,21 +22,54 @@ use crate::{
     ws::handshake::{self, Refusal},
 };
 
-/// Judges an upgrade request: the answer, and the session's beginnings when it is 101.
+/// Why a request does not become a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UpgradeError {
+    /// It is no good WebSocket handshake.
+    #[error(transparent)]
+    Handshake(Refusal),
+    /// It comes from a page of a foreign origin.
+    #[error("pages of this origin may not connect")]
+    Origin,
+    /// The `device` parameter cannot be used.
+    #[error("must have at most {DEVICE_BYTES_MAX} bytes and no control characters")]
+    Device,
+}
+
+impl UpgradeError {
+    pub(super) fn into_reply(self) -> Reply {
+        let (status, code, field) = match self {
+            Self::Handshake(refusal) => (refusal.status(), Code::Unsupported, refusal.field()),
+            Self::Origin => (StatusCode::FORBIDDEN, Code::Forbidden, Some("Origin")),
+            Self::Device => (StatusCode::BAD_REQUEST, Code::Invalid, Some("device")),
+        };
+        let mut error = WireError::new(code, self.to_string());
+        error.field = field;
+        let reply = reply::error(status, error);
+        match self {
+            Self::Handshake(refusal) => match refusal.header() {
+                Some((name, value)) => reply::with(reply, name, value),
+                None => reply,
+            },
+            Self::Origin | Self::Device => reply,
+        }
+    }
+}
+
+/// Judges an upgrade request: the answer (101) and the session's beginnings.
 ///
 /// # Errors
-/// The answer to a request that does not become a session.
+/// [`UpgradeError`] when it does not become a session.
 pub(super) fn upgrade(
     shared: &HttpShared,
     request: &Request<Incoming>,
     peer: SocketAddr,
-) -> Result<(Reply, Hello), Reply> {
+) -> Result<(Reply, Hello), UpgradeError> {
     let headers = request.headers();
-    let accepted =
-        handshake::judge(request.method(), request.version(), headers).map_err(refuse)?;
+    let accepted = handshake::judge(request.method(), request.version(), headers)
+        .map_err(UpgradeError::Handshake)?;
     if !shared.origins.allow(headers) {
-        let error = WireError::new(Code::Forbidden, "pages of this origin may not connect");
-        return Err(reply::error(StatusCode::FORBIDDEN, error.at("Origin")));
+        return Err(UpgradeError::Origin);
     }
     let query = request.uri().query().unwrap_or_default();
     let hello = Hello {
@@ -58,17 +91,6 @@ pub(super) fn upgrade(
         );
     }
     Ok((reply, hello))
-}
-
-/// The answer to a request that is no good handshake.
-fn refuse(refusal: Refusal) -> Reply {
-    let mut error = WireError::new(Code::Unsupported, refusal.to_string());
-    error.field = refusal.field();
-    let reply = reply::error(refusal.status(), error);
-    match refusal.header() {
-        Some((name, value)) => reply::with(reply, name, value),
-        None => reply,
-    }
 }
 
 /// The token of the `Authorization` header, else of the `token` parameter, else the name of the
@@ -101,16 +123,12 @@ fn authenticate(
 }
 
 /// The `device` parameter.
-fn device(query: &str) -> Result<Option<String>, Reply> {
+fn device(query: &str) -> Result<Option<String>, UpgradeError> {
     let Some(device) = query::value(query, "device").filter(|device| !device.is_empty()) else {
         return Ok(None);
     };
     if device.len() > DEVICE_BYTES_MAX || device.chars().any(char::is_control) {
-        let error = WireError::invalid(
-            "device",
-            format!("must have at most {DEVICE_BYTES_MAX} bytes and no control characters"),
-        );
-        return Err(reply::error(StatusCode::BAD_REQUEST, error));
+        return Err(UpgradeError::Device);
     }
     Ok(Some(device))
 }

@@ -121,10 +121,11 @@ mod tests {
         assert_eq!(&ping()[..], b"\x89\x00");
         assert_eq!(&pong(b"abc")[..], b"\x8a\x03abc");
         assert_eq!(pong(&[7; 200]).len(), 2 + CONTROL_BYTES_MAX);
-        assert_eq!(
-            &close(CloseCode::TokenExpired)[..4],
-            &[0x88, 40, 0x10, 0x04]
-        );
+        let expired = close(CloseCode::TokenExpired);
+        let reason = CloseCode::TokenExpired.reason();
+        assert_eq!(expired[..2], [0x88, 2 + reason.len() as u8]);
+        assert_eq!(expired[2..4], 4100_u16.to_be_bytes());
+        assert_eq!(&expired[4..], reason.as_bytes());
         assert_eq!(&close(CloseCode::Normal)[..], b"\x88\x02\x03\xe8");
         assert_eq!(&close_answer(None)[..], b"\x88\x00");
         assert_eq!(&close_answer(Some(4999))[..], b"\x88\x02\x13\x87");

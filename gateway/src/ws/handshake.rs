@@ -167,3 +167,133 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A good request of RFC 6455 §1.3, changed.
+    fn request(changes: &[(&'static str, &[&str])]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        for &(name, values) in changes {
+            headers.remove(name);
+            for value in values {
+                headers.append(name, HeaderValue::from_str(value).unwrap());
+            }
+        }
+        headers
+    }
+
+    fn check(
+        changes: &[(&'static str, &[&str])],
+        expected: Result<(Encoding, Option<&'static str>), Refusal>,
+    ) {
+        let judged = judge(&Method::GET, Version::HTTP_11, &request(changes));
+        let judged = judged.map(|accepted| {
+            assert_eq!(accepted.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+            (accepted.encoding, accepted.subprotocol)
+        });
+        assert_eq!(judged, expected, "{changes:?}");
+    }
+
+    #[test]
+    fn handshake_in_any_usual_spelling_is_accepted() {
+        let json = Ok((Encoding::Json, None));
+        check(&[], json);
+        check(&[("upgrade", &["WebSocket"])], json);
+        check(&[("upgrade", &["h2c, websocket"])], json);
+        check(&[("connection", &["keep-alive, Upgrade"])], json);
+        check(&[("connection", &["keep-alive", "upgrade"])], json);
+        check(
+            &[("sec-websocket-extensions", &["permessage-deflate"])],
+            json,
+        );
+    }
+
+    #[test]
+    fn handshake_subprotocol_is_the_first_of_ours() {
+        let protocol = "sec-websocket-protocol";
+        let json = Ok((Encoding::Json, Some(SUBPROTOCOL_JSON)));
+        let protobuf = Ok((Encoding::Protobuf, Some(SUBPROTOCOL_PROTOBUF)));
+        check(&[(protocol, &["rookery.v1.json"])], json);
+        check(&[(protocol, &["rookery.v1.protobuf"])], protobuf);
+        check(
+            &[(
+                protocol,
+                &["rookery.v2.json, rookery.v1.protobuf,rookery.v1.json"],
+            )],
+            protobuf,
+        );
+        check(&[(protocol, &["other", "rookery.v1.json"])], json);
+        for unknown in ["", "rookery", "rookery.v2.json", "Rookery.v1.json"] {
+            check(&[(protocol, &[unknown])], Err(Refusal::Subprotocol));
+        }
+    }
+
+    #[test]
+    fn handshake_that_is_wrong_says_where() {
+        let table: [(&'static str, &[&str], Refusal); 14] = [
+            ("upgrade", &[], Refusal::Upgrade),
+            ("upgrade", &["h2c"], Refusal::Upgrade),
+            ("connection", &[], Refusal::Connection),
+            ("connection", &["keep-alive"], Refusal::Connection),
+            ("sec-websocket-version", &[], Refusal::WebSocketVersion),
+            ("sec-websocket-version", &["12"], Refusal::WebSocketVersion),
+            (
+                "sec-websocket-version",
+                &["13", "8"],
+                Refusal::WebSocketVersion,
+            ),
+            ("sec-websocket-key", &[], Refusal::Key),
+            ("sec-websocket-key", &[""], Refusal::Key),
+            (
+                "sec-websocket-key",
+                &["dGhlIHNhbXBsZSBub25jZQ"],
+                Refusal::Key,
+            ),
+            ("sec-websocket-key", &["dGhlIHNhbXBsZSBub25j"], Refusal::Key),
+            (
+                "sec-websocket-key",
+                &["!!!!IHNhbXBsZSBub25jZQ=="],
+                Refusal::Key,
+            ),
+            (
+                "sec-websocket-key",
+                &["dGhlIHNhbXBsZSBub25jZQ==", "x"],
+                Refusal::Key,
+            ),
+            (
+                "sec-websocket-key",
+                &["dGhlIHNhbXBsZSBub25jZTEyMw=="],
+                Refusal::Key,
+            ),
+        ];
+        for (name, values, refusal) in table {
+            check(&[(name, values)], Err(refusal));
+            let field = refusal.field().unwrap();
+            assert!(field.eq_ignore_ascii_case(name), "{field} {name}");
+        }
+        let judge = |method, version| judge(&method, version, &request(&[])).unwrap_err();
+        assert_eq!(judge(Method::POST, Version::HTTP_11), Refusal::Method);
+        assert_eq!(judge(Method::HEAD, Version::HTTP_11), Refusal::Method);
+        assert_eq!(judge(Method::GET, Version::HTTP_10), Refusal::HttpVersion);
+    }
+
+    #[test]
+    fn handshake_refused_for_its_version_names_ours() {
+        let refusal = Refusal::WebSocketVersion;
+        assert_eq!(refusal.status(), StatusCode::UPGRADE_REQUIRED);
+        assert_eq!(
+            refusal.header(),
+            Some((header::SEC_WEBSOCKET_VERSION, "13"))
+        );
+    }
+}
