@@ -31,13 +31,11 @@ pub(super) enum Flushed {
 }
 
 impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
     /// Bytes that count against the session's bound.
     pub(super) fn bound_bytes(&self) -> usize {
-        self.bytes - self.answer_bytes.min(QUEUE_ANSWER_BYTES_MAX)
+        // Answers may be written in part already.
+        self.bytes
+            .saturating_sub(self.answer_bytes.min(QUEUE_ANSWER_BYTES_MAX))
     }
 
     pub(super) fn push(&mut self, piece: Bytes) {

@@ -1,1 +1,8 @@
+//! Tests of the worker: inputs in, packets and frames out; no socket, no thread, no clock.
 
+mod commands;
+mod fakes;
+mod sessions;
+mod slow;
+mod stream;
+mod stream_prop;

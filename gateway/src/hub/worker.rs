@@ -168,11 +168,16 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         for room in std::mem::take(&mut self.stirred) {
             self.distribute(room);
         }
-        let mut touched = std::mem::take(&mut self.touched);
-        for key in touched.drain(..) {
-            self.write(key);
+        // Writing may close sessions, which gives them something to write.
+        while !self.touched.is_empty() {
+            let mut touched = std::mem::take(&mut self.touched);
+            for key in touched.drain(..) {
+                self.write(key);
+            }
+            if self.touched.is_empty() {
+                self.touched = touched;
+            }
         }
-        self.touched = touched;
     }
 
     /// Sockets that became full since the last call.

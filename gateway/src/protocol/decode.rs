@@ -70,7 +70,8 @@ fn decode_json(payload: &[u8]) -> Result<ClientFrame, BadFrame> {
     };
     let frame = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." { "" } else { path.as_str() };
+        // "." is the frame itself, "?" a key that was not read.
+        let field = path.trim_end_matches(['.', '?']);
         let text = error.inner().to_string();
         if text.contains("untagged enum Content") {
             bad(&"expected a number in range", field)

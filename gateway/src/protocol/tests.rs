@@ -35,7 +35,7 @@ fn bad_json_frame_names_its_field_and_echoes_its_id() {
     );
     check_bad(
         r#"{"send":{"text":[]},"id":"7"}"#,
-        "",
+        "7",
         Code::Invalid,
         "send.text",
     );

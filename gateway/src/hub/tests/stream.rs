@@ -1,0 +1,336 @@
+use std::sync::Arc;
+
+use prost::Message as _;
+use rookery_cluster::Role;
+use rookery_proto::{
+    ids::SessionId,
+    link::packet::Body as Packet,
+    v1::{self, ack, client_frame::Command},
+};
+
+use super::fakes::*;
+use crate::{
+    hub::input::{Delivery, Input, LinkPacket, Resynced, RoomEvent, RoomSignal},
+    protocol::{Body, SharedFrame},
+};
+
+fn signal(room: &str, except: u64) -> LinkPacket {
+    let signal = v1::Signal {
+        room: room.to_owned(),
+        body: Some(v1::signal::Body::Roster(v1::RosterSignal::default())),
+    };
+    LinkPacket::Signal(Arc::new(RoomSignal {
+        room: room.to_owned(),
+        except: SessionId(except),
+        frame: SharedFrame::new(Body::Signal, signal.encode_to_vec().into()),
+    }))
+}
+
+fn resync(bench: &mut Bench) -> rookery_proto::link::RoomResync {
+    match bench.packet() {
+        Packet::RoomResync(resync) => resync,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn events_of_a_batch_reach_every_listener_in_order() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 4);
+    check(&ada, &["ack j"]);
+    check(&bob, &["ack j"]);
+    let packets = vec![
+        event("r", 1, 5),
+        event("other", 1, 1),
+        event("r", 1, 6),
+        signal("r", 1),
+    ];
+    bench.link(Role::Rooms, packets);
+    check(&ada, &["event 5", "event 6"]);
+    check(&bob, &["event 5", "event 6", "signal"]);
+}
+
+#[test]
+fn answers_keep_their_place_among_the_events_of_their_room() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    check(&ada, &["ack j"]);
+    bench.command(1, "h", send("r", "x"));
+    let send = bench.room_request().request;
+    bench.command(2, "j", join("r"));
+    let join = bench.room_request().request;
+    let done = acked(ack::Result::Done(v1::Done {}));
+    let packets = vec![
+        event("r", 1, 5),
+        reply(send, done),
+        reply(join, joined("r", 1, 5)),
+        event("r", 1, 6),
+        signal("r", 1),
+        event("r", 1, 7),
+    ];
+    bench.link(Role::Rooms, packets);
+    check(&ada, &["event 5", "ack h", "event 6", "event 7"]);
+    check(&bob, &["ack j", "event 6", "signal", "event 7"]);
+    bench.no_packet();
+}
+
+#[test]
+fn old_and_repeated_events_are_dropped() {
+    let mut bench = Bench::new();
+    let ada = bench.login(1, "ada");
+    bench.join(1, "r", 2, 4);
+    let packets = vec![
+        event("r", 1, 5),
+        event("r", 2, 4),
+        event("r", 2, 5),
+        event("r", 2, 5),
+        event("r", 3, 6),
+        event("r", 2, 7),
+    ];
+    bench.link(Role::Rooms, packets);
+    check(&ada, &["ack j", "event 5", "event 6"]);
+    bench.no_packet();
+}
+
+#[test]
+fn gap_is_fetched_and_what_came_behind_it_waits() {
+    let mut bench = Bench::new();
+    let ada = bench.login(1, "ada");
+    bench.join(1, "r", 1, 4);
+    bench.link(Role::Rooms, vec![event("r", 1, 7), event("r", 1, 8)]);
+    check(&ada, &["ack j"]);
+    let asked = resync(&mut bench);
+    assert_eq!(
+        (asked.after_offset, asked.lane, asked.sessions.len()),
+        (4, 3, 1)
+    );
+    bench.no_packet();
+    bench.link(
+        Role::Rooms,
+        vec![event("r", 1, 9), resynced("r", 1, 4, 7), event("r", 1, 10)],
+    );
+    check(
+        &ada,
+        &[
+            "event 5", "event 6", "event 7", "event 8", "event 9", "event 10",
+        ],
+    );
+    bench.no_packet();
+}
+
+#[test]
+fn resync_without_answer_is_asked_again() {
+    let mut bench = Bench::new();
+    let ada = bench.login(1, "ada");
+    bench.join(1, "r", 1, 4);
+    bench.uplink.refuses.set(true);
+    bench.link(Role::Rooms, vec![event("r", 1, 6)]);
+    bench.uplink.refuses.set(false);
+    bench.wait(1_900);
+    bench.no_packet();
+    bench.wait(200);
+    assert_eq!(resync(&mut bench).after_offset, 4);
+    bench.wait(2_100);
+    assert_eq!(resync(&mut bench).after_offset, 4);
+    bench.link(Role::Rooms, vec![resynced("r", 1, 4, 6)]);
+    check(&ada, &["ack j", "event 5", "event 6"]);
+    bench.wait(5_000);
+    bench.no_packet();
+}
+
+#[test]
+fn stream_that_cannot_be_made_whole_tells_every_listener_to_resume() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 4);
+    bench.link(Role::Rooms, vec![event("r", 1, 7)]);
+    resync(&mut bench);
+    let reset = Resynced {
+        room: "r".to_owned(),
+        epoch: 1,
+        head: 5_000,
+        reset: true,
+        events: Vec::new(),
+    };
+    bench.link(
+        Role::Rooms,
+        vec![LinkPacket::Resynced(Arc::new(reset)), event("r", 1, 5_001)],
+    );
+    check(&ada, &["ack j", "notice resumeRoom"]);
+    check(&bob, &["ack j", "notice resumeRoom"]);
+    for _ in 0..2 {
+        assert!(matches!(bench.packet(), Packet::RoomDetach(_)));
+    }
+    bench.no_packet();
+}
+
+#[test]
+fn lost_link_resyncs_every_room_of_that_node() {
+    let mut bench = Bench::new();
+    bench.login(1, "ada");
+    bench.join(1, "r", 1, 4);
+    bench.join(1, "s", 1, 9);
+    bench.link(Role::Rooms, vec![LinkPacket::Lost]);
+    let mut asked = [resync(&mut bench), resync(&mut bench)].map(|r| (r.room, r.after_offset));
+    asked.sort();
+    assert_eq!(asked, [("r".to_owned(), 4), ("s".to_owned(), 9)]);
+    bench.link(
+        Role::Rooms,
+        vec![resynced("r", 1, 4, 4), resynced("s", 2, 9, 9)],
+    );
+    bench.wait(5_000);
+    bench.no_packet();
+}
+
+#[test]
+fn join_that_knows_more_than_the_stream_gets_nothing_twice() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 6);
+    assert_eq!(resync(&mut bench).after_offset, 4);
+    bench.link(
+        Role::Rooms,
+        vec![event("r", 1, 7), resynced("r", 1, 4, 7), event("r", 1, 8)],
+    );
+    check(&ada, &["ack j", "event 5", "event 6", "event 7", "event 8"]);
+    check(&bob, &["ack j", "event 7", "event 8"]);
+}
+
+#[test]
+fn join_answered_after_a_resync_that_did_not_list_it_is_listed_by_another() {
+    let mut bench = Bench::new();
+    bench.login(1, "ada");
+    bench.login(2, "bob");
+    bench.join(1, "r", 1, 4);
+    bench.command(2, "j", join("r"));
+    let join = bench.room_request().request;
+    bench.link(Role::Rooms, vec![LinkPacket::Lost]);
+    assert_eq!(resync(&mut bench).sessions.len(), 1);
+    bench.reply(Role::Rooms, join, joined("r", 1, 4));
+    assert_eq!(resync(&mut bench).sessions.len(), 2);
+}
+
+#[test]
+fn join_of_an_owner_that_is_none_any_more_is_to_be_repeated() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 2, 4);
+    bench.join(2, "r", 1, 4);
+    check(&bob, &["ack j", "notice resumeRoom"]);
+    bench.link(Role::Rooms, vec![event("r", 2, 5)]);
+    check(&ada, &["ack j", "event 5"]);
+    check(&bob, &[]);
+}
+
+#[test]
+fn all_sessions_of_a_user_who_left_stop_listening() {
+    let mut bench = Bench::new();
+    let (one, two, bob) = (
+        bench.login(1, "ada"),
+        bench.login(2, "ada"),
+        bench.login(3, "bob"),
+    );
+    for session in [1, 2, 3] {
+        bench.join(session, "r", 1, 4);
+    }
+    for wire in [&one, &two, &bob] {
+        check(wire, &["ack j"]);
+    }
+    let left = room_event("r", 1, 5);
+    let left = RoomEvent {
+        left: Some("ada".to_owned()),
+        frame: SharedFrame::new(
+            Body::Event,
+            v1::Event {
+                offset: 5,
+                ..v1::Event::default()
+            }
+            .encode_to_vec()
+            .into(),
+        ),
+        room: left.room.clone(),
+        ..*left
+    };
+    bench.link(
+        Role::Rooms,
+        vec![LinkPacket::Event(Arc::new(left)), event("r", 1, 6)],
+    );
+    check(&one, &["event 5"]);
+    check(&two, &["event 5"]);
+    check(&bob, &["event 5", "event 6"]);
+    bench.no_packet();
+}
+
+#[test]
+fn session_that_left_or_ended_is_told_nothing_and_detached() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 4);
+    check(&ada, &["ack j"]);
+    bench.command(
+        1,
+        "l",
+        Command::Leave(v1::Leave {
+            room: "r".to_owned(),
+            session_only: true,
+        }),
+    );
+    let leave = bench.room_request().request;
+    let done = acked(ack::Result::Done(v1::Done {}));
+    bench.link(
+        Role::Rooms,
+        vec![event("r", 1, 5), reply(leave, done), event("r", 1, 6)],
+    );
+    check(&ada, &["event 5", "ack l"]);
+    check(&bob, &["ack j", "event 5", "event 6"]);
+    bench.give(Input::Gone {
+        session: SessionId(2),
+    });
+    assert!(matches!(bench.packet(), Packet::RoomDetach(detach) if detach.session == 2));
+    assert!(matches!(bench.packet(), Packet::SessionClosed(_)));
+    bench.link(Role::Rooms, vec![event("r", 1, 7)]);
+    bench.no_packet();
+}
+
+#[test]
+fn join_answered_after_its_session_ended_is_detached() {
+    let mut bench = Bench::new();
+    bench.login(1, "ada");
+    bench.command(1, "j", join("r"));
+    let request = bench.room_request().request;
+    bench.give(Input::Gone {
+        session: SessionId(1),
+    });
+    assert!(matches!(bench.packet(), Packet::SessionClosed(_)));
+    bench.reply(Role::Rooms, request, joined("r", 1, 4));
+    assert!(matches!(bench.packet(), Packet::RoomDetach(detach) if detach.session == 1));
+}
+
+#[test]
+fn notice_that_the_user_left_elsewhere_ends_listening() {
+    let mut bench = Bench::new();
+    let ada = bench.login(2, "ada");
+    bench.join(2, "r", 1, 4);
+    let notice = v1::Notice {
+        body: Some(v1::notice::Body::LeftRoom(v1::LeftRoom {
+            room: "r".to_owned(),
+        })),
+    };
+    let delivery = Delivery {
+        sessions: vec![SessionId(2), SessionId(99)],
+        frame: SharedFrame::new(Body::Notice, notice.encode_to_vec().into()),
+        left_room: Some("r".to_owned()),
+    };
+    bench.link(
+        Role::Presence,
+        vec![LinkPacket::Delivery(Arc::new(delivery))],
+    );
+    bench.link(Role::Rooms, vec![event("r", 1, 5)]);
+    check(&ada, &["ack j", "notice leftRoom"]);
+}

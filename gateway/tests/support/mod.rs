@@ -1,0 +1,355 @@
+//! A gateway on a free port with scripted rooms and presence behind it, on the in-process bus.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use rookery_cluster::{
+    Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Role, SingleNode, SystemClock,
+    task::{TaskKind, spawn},
+};
+use rookery_gateway::{Gateway, GatewayConfig, GatewayPorts};
+use rookery_proto::{
+    link::{self, packet::Body, reply, room_request, user_request},
+    v1::{self, ServerFrame, ack, server_frame::Frame},
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
+
+/// Longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A room of the script.
+#[derive(Default)]
+struct Room {
+    head: u64,
+    /// (lane, session) of every listener.
+    listeners: Vec<(u32, u64)>,
+}
+
+/// Scripted rooms and presence. Rooms called `silent…` never answer.
+pub struct Nodes {
+    rooms: Mutex<BTreeMap<String, Room>>,
+    to_gateway: Links,
+    gateway: EndpointId,
+}
+
+pub struct Cluster {
+    pub gateway: Gateway,
+    pub nodes: Arc<Nodes>,
+    pub addr: SocketAddr,
+}
+
+pub async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
+    let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
+    let [me, rooms, presence] =
+        [Role::Gateway, Role::Rooms, Role::Presence].map(|role| EndpointId::new(role, 7));
+    let nodes = Arc::new(Nodes {
+        rooms: Mutex::default(),
+        to_gateway: Links::new(Arc::clone(&bus), rooms.clone(), 7),
+        gateway: me.clone(),
+    });
+    let from_presence = Links::new(Arc::clone(&bus), presence.clone(), 7);
+    for (endpoint, links) in [
+        (&rooms, nodes.to_gateway.clone()),
+        (&presence, from_presence),
+    ] {
+        let inbox = Inbox::open(&bus, endpoint).await.unwrap();
+        let nodes = Arc::clone(&nodes);
+        spawn(TaskKind::Service, "scripted node", nodes.run(inbox, links));
+    }
+    let mut config = GatewayConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        lanes: 2,
+        dev: true,
+        ..GatewayConfig::default()
+    };
+    change(&mut config);
+    let ports = GatewayPorts {
+        links: Links::new(Arc::clone(&bus), me, 7),
+        bus,
+        placement: Arc::new(SingleNode { rooms, presence }),
+        clock: Arc::new(SystemClock),
+    };
+    let gateway = rookery_gateway::start(config, ports).await.unwrap();
+    let addr = gateway.local_addr();
+    Cluster {
+        gateway,
+        nodes,
+        addr,
+    }
+}
+
+impl Nodes {
+    async fn run(self: Arc<Self>, mut inbox: Inbox, links: Links) {
+        while let Some(inbound) = inbox.next().await {
+            let Inbound::Packets { packets, .. } = inbound else {
+                continue;
+            };
+            for packet in packets {
+                match packet.body.unwrap() {
+                    Body::RoomRequest(request) => self.on_room_request(request),
+                    Body::RoomDetach(detach) => {
+                        let mut rooms = self.rooms.lock().unwrap();
+                        if let Some(room) = rooms.get_mut(&detach.room) {
+                            room.listeners
+                                .retain(|&(_, session)| session != detach.session);
+                        }
+                    }
+                    Body::UserRequest(request) => {
+                        let reply = answer_user(request);
+                        links.to(&self.gateway).send(Body::Reply(reply));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn on_room_request(&self, request: link::RoomRequest) {
+        if request.room.starts_with("silent") {
+            return;
+        }
+        let caller = request.caller.unwrap();
+        let mut rooms = self.rooms.lock().unwrap();
+        let room = rooms.entry(request.room.clone()).or_default();
+        let link = self.to_gateway.to(&self.gateway);
+        let result = match request.command.unwrap() {
+            room_request::Command::Join(_) => {
+                room.listeners
+                    .retain(|&(_, session)| session != caller.session);
+                room.listeners.push((caller.lane, caller.session));
+                ack::Result::Joined(v1::Joined {
+                    room: Some(v1::Room {
+                        id: request.room,
+                        ..v1::Room::default()
+                    }),
+                    head: room.head,
+                    epoch: 1,
+                    ..v1::Joined::default()
+                })
+            }
+            room_request::Command::Send(send) => {
+                link.send(event(&request.room, room, &send.text));
+                ack::Result::Appended(v1::Appended {
+                    room: request.room,
+                    offset: room.head,
+                    epoch: 1,
+                    ..v1::Appended::default()
+                })
+            }
+            _ => ack::Result::Done(v1::Done {}),
+        };
+        link.send(Body::Reply(reply(request.request, caller.lane, result)));
+    }
+
+    /// Appends `count` events to a room and sends them to its listeners.
+    pub fn publish(&self, room: &str, count: u64, text: &str) {
+        let mut rooms = self.rooms.lock().unwrap();
+        let state = rooms.entry(room.to_owned()).or_default();
+        let link = self.to_gateway.to(&self.gateway);
+        for _ in 0..count {
+            link.offer(event(room, state, text))
+                .expect("the link keeps up");
+        }
+    }
+
+    /// Sessions that listen to a room.
+    pub fn listeners(&self, room: &str) -> usize {
+        let rooms = self.rooms.lock().unwrap();
+        rooms.get(room).map_or(0, |room| room.listeners.len())
+    }
+}
+
+fn event(name: &str, room: &mut Room, text: &str) -> Body {
+    room.head += 1;
+    let event = v1::Event {
+        room: name.to_owned(),
+        epoch: 1,
+        offset: room.head,
+        time_ms: 1_700_000_000_000,
+        actor: Some(v1::User {
+            id: "ada".to_owned(),
+            name: "Ada".to_owned(),
+        }),
+        body: Some(v1::event::Body::Message(v1::Message {
+            text: text.to_owned(),
+            ..v1::Message::default()
+        })),
+    };
+    Body::RoomEvent(link::RoomEvent {
+        room: name.to_owned(),
+        epoch: 1,
+        offset: room.head,
+        lanes: room
+            .listeners
+            .iter()
+            .fold(0, |mask, &(lane, _)| mask | 1 << lane),
+        event: event.encode_to_vec().into(),
+        origin: 0,
+    })
+}
+
+fn reply(request: u64, lane: u32, result: ack::Result) -> link::Reply {
+    link::Reply {
+        request,
+        lane,
+        result: Some(reply::Result::Ack(v1::Ack {
+            id: String::new(),
+            result: Some(result),
+        })),
+    }
+}
+
+fn answer_user(request: link::UserRequest) -> link::Reply {
+    let result = match request.command.unwrap() {
+        user_request::Command::Rooms(_) => ack::Result::Rooms(v1::RoomPage::default()),
+        user_request::Command::Watch(_) => ack::Result::Presence(v1::PresenceList {
+            users: vec![v1::Presence {
+                user: request.user,
+                status: v1::presence::Status::Online.into(),
+                last_seen_ms: 0,
+            }],
+        }),
+        _ => ack::Result::Done(v1::Done {}),
+    };
+    reply(request.request, request.caller.unwrap().lane, result)
+}
+
+// ---- clients -----------------------------------------------------------------------------------
+
+/// A client that speaks JSON, through a WebSocket library that is not ours.
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// What a client sees.
+#[derive(Debug)]
+pub enum Seen {
+    Frame(Frame),
+    /// With its code; 1005: none.
+    Close(u16),
+    /// The connection ended without a close frame.
+    End,
+}
+
+impl Client {
+    /// Connects with this query.
+    pub async fn connect(addr: SocketAddr, query: &str) -> Self {
+        let url = format!("ws://{addr}/v1/ws?{query}");
+        let connected = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
+        let (socket, _) = connected.expect("in time").expect("upgraded");
+        Self { socket }
+    }
+
+    /// Connects by name and is welcomed.
+    pub async fn login(addr: SocketAddr, name: &str) -> Self {
+        let mut client = Self::connect(addr, &format!("name={name}")).await;
+        match client.next().await {
+            Seen::Frame(Frame::Welcome(_)) => client,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        let message = tungstenite::Message::text(text);
+        timeout(PATIENCE, self.socket.send(message))
+            .await
+            .expect("in time")
+            .expect("sent");
+    }
+
+    pub async fn send_binary(&mut self, bytes: &[u8]) {
+        let message = tungstenite::Message::binary(bytes.to_vec());
+        timeout(PATIENCE, self.socket.send(message))
+            .await
+            .expect("in time")
+            .expect("sent");
+    }
+
+    /// The next thing that is no ping.
+    pub async fn next(&mut self) -> Seen {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("in time");
+            let frame = match message {
+                Some(Ok(tungstenite::Message::Text(text))) => {
+                    serde_json::from_str::<ServerFrame>(&text).expect("is a frame")
+                }
+                Some(Ok(tungstenite::Message::Binary(bytes))) => {
+                    ServerFrame::decode(bytes).expect("is a frame")
+                }
+                Some(Ok(tungstenite::Message::Close(close))) => {
+                    return Seen::Close(close.map_or(1005, |close| close.code.into()));
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => return Seen::End,
+            };
+            return Seen::Frame(frame.frame.expect("of a known kind"));
+        }
+    }
+
+    pub async fn error(&mut self) -> v1::Error {
+        match self.next().await {
+            Seen::Frame(Frame::Error(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn ack(&mut self) -> v1::Ack {
+        match self.next().await {
+            Seen::Frame(Frame::Ack(ack)) => ack,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Skips to the close.
+    pub async fn close_code(&mut self) -> u16 {
+        loop {
+            match self.next().await {
+                Seen::Frame(_) => {}
+                Seen::Close(code) => return code,
+                Seen::End => panic!("no close frame"),
+            }
+        }
+    }
+
+    /// Proves that the connection lives.
+    pub async fn check_alive(&mut self) {
+        self.send(r#"{"id":"alive","ping":{}}"#).await;
+        loop {
+            match self.next().await {
+                Seen::Frame(Frame::Ack(ack)) if ack.id == "alive" => return,
+                Seen::Frame(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub async fn join(&mut self, room: &str) {
+        self.send(&format!(r#"{{"id":"j","join":{{"room":"{room}"}}}}"#))
+            .await;
+        assert_eq!(self.ack().await.id, "j");
+    }
+}
+
+/// Waits until something holds.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut check = tokio::time::interval(Duration::from_millis(5));
+    while !holds() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not in time: {what}"
+        );
+        check.tick().await;
+    }
+}
