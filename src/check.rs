@@ -1,8 +1,11 @@
 //! `rookery check`: is the data sound?
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use rookery_persistence::SqliteStore;
+use rookery_persistence::{CheckReport, SqliteStore};
 
 /// The database in the data folder.
 pub(crate) const DATABASE_FILE: &str = "rookery.db";
@@ -15,17 +18,12 @@ pub(crate) enum Finding {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// It is sound.
-    Sound {
+    /// There is one.
+    Looked {
         /// Where it is.
         path: PathBuf,
-    },
-    /// It is not.
-    Damaged {
-        /// Where it is.
-        path: PathBuf,
-        /// One line each.
-        problems: Vec<String>,
+        /// What was found in it.
+        report: CheckReport,
     },
 }
 
@@ -39,12 +37,52 @@ pub(crate) fn data(folder: &Path) -> anyhow::Result<Finding> {
         return Ok(Finding::Nothing { path });
     }
     let report = SqliteStore::check(&path)?;
-    if report.problems.is_empty() {
-        Ok(Finding::Sound { path })
-    } else {
-        Ok(Finding::Damaged {
-            path,
-            problems: report.problems,
-        })
+    Ok(Finding::Looked { path, report })
+}
+
+impl Finding {
+    /// Whether the data may be served.
+    pub(crate) fn is_sound(&self) -> bool {
+        match self {
+            Self::Nothing { .. } => true,
+            Self::Looked { report, .. } => report.is_sound(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, report) = match self {
+            Self::Nothing { path } => {
+                return writeln!(f, "data: none yet, serve creates {}", path.display());
+            }
+            Self::Looked { path, report } => (path.display(), report),
+        };
+        let all = report.problems.len() as u64 + report.problems_more;
+        match all {
+            0 => writeln!(f, "data: {path} is sound")?,
+            1 => writeln!(f, "data: {path} is NOT sound, 1 problem")?,
+            many => writeln!(f, "data: {path} is NOT sound, {many} problems")?,
+        }
+        for problem in &report.problems {
+            writeln!(f, "  {problem}")?;
+        }
+        if report.problems_more > 0 {
+            writeln!(f, "  and {} more", report.problems_more)?;
+        }
+        write!(f, "  schema version {}", report.schema_version)?;
+        if report.schema_outdated {
+            f.write_str(" (the next start brings it up to date)")?;
+        }
+        let CheckReport {
+            rooms,
+            events,
+            void_rows,
+            ..
+        } = report;
+        writeln!(
+            f,
+            ", {rooms} rooms, {events} events, {void_rows} rows of takeovers that do not count"
+        )
     }
 }

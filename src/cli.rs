@@ -28,7 +28,6 @@ Exit codes:
 #[command(
     name = "rookery",
     version,
-    about,
     after_help = AFTER_HELP,
     args_conflicts_with_subcommands = true
 )]

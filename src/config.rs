@@ -17,12 +17,20 @@ mod value;
 
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use auth_key::{AuthKey, algorithm};
+pub(crate) use auth_key::{algorithm, without_line_break};
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use layers::FlagValue;
 pub(crate) use print::effective;
 pub(crate) use problem::{ConfigError, Problem, Source};
 pub(crate) use reference::page as reference_page;
+
+use rookery_gateway::{
+    GatewayConfig,
+    auth::{AuthConfig, KeyConfig},
+    config::CONNECTIONS_MAX_DEFAULT,
+};
+
+use rookery_room_actors::limits::RoomLimits;
 
 use layers::Found;
 use settings::SETTINGS;
@@ -33,35 +41,26 @@ use value::Value;
 pub(crate) struct Config {
     /// Folder of the embedded database.
     pub(crate) data: PathBuf,
-    /// A name is enough to log in.
-    pub(crate) dev: bool,
-    /// Where clients connect.
-    pub(crate) listen: SocketAddr,
+    /// Bytes the database may have; `None`: as many as the disk holds.
+    pub(crate) store_bytes_max: Option<u64>,
     /// Where probes and metrics answer.
     pub(crate) admin_listen: SocketAddr,
-    pub(crate) auth: Auth,
-    pub(crate) gateway: Gateway,
+    /// The bound on connections is what the bound on open files allows.
+    pub(crate) connections_by_files: bool,
+    /// Where clients connect, who may, and what they may do.
+    pub(crate) gateway: GatewayConfig,
+    pub(crate) rooms: RoomLimits,
+    pub(crate) presence: Presence,
     pub(crate) log: Log,
     /// The whole of a graceful stop.
     pub(crate) grace: Duration,
 }
 
-/// How tokens are checked.
-#[derive(Clone, Debug)]
-pub(crate) struct Auth {
-    pub(crate) keys: Vec<AuthKey>,
-    /// `None`: not checked.
-    pub(crate) audience: Option<String>,
-    /// `None`: not checked.
-    pub(crate) issuer: Option<String>,
-    pub(crate) leeway: Duration,
-}
-
-/// What the gateway is told.
-#[derive(Clone, Debug)]
-pub(crate) struct Gateway {
-    pub(crate) allowed_origins: Vec<String>,
-    pub(crate) heartbeat_interval: Duration,
+/// What presence is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presence {
+    pub(crate) grace: Duration,
+    pub(crate) throttle: Duration,
 }
 
 /// What is logged, and how.
@@ -143,6 +142,8 @@ fn resolve(
         None => false,
     };
     problems.extend(resolved.check_addresses());
+    let gateway = resolved.gateway(dev);
+    problems.extend(resolved.check_gateway(&gateway));
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
@@ -150,7 +151,7 @@ fn resolve(
         let grace = (Value::Span(settings::GRACE_DEV), Source::DevDefault);
         resolved.values.insert("shutdown.grace", grace);
     }
-    Ok((resolved.config(dev), resolved))
+    Ok((resolved.config(gateway), resolved))
 }
 
 impl Resolved {
@@ -168,10 +169,6 @@ impl Resolved {
         }
     }
 
-    fn optional(&self, key: &str) -> Option<String> {
-        Some(self.text(key)).filter(|text| !text.is_empty())
-    }
-
     fn address(&self, key: &str) -> SocketAddr {
         match &self.get(key).0 {
             Value::Address(address) => *address,
@@ -186,6 +183,23 @@ impl Resolved {
         }
     }
 
+    fn count(&self, key: &str) -> u64 {
+        match &self.get(key).0 {
+            Value::Count(count) => *count,
+            other => unreachable!("{key} is a number, not {other:?}"),
+        }
+    }
+
+    /// A number of things in memory; its upper bound in the table fits.
+    fn size(&self, key: &str) -> usize {
+        usize::try_from(self.count(key)).unwrap_or(usize::MAX)
+    }
+
+    /// A number with an upper bound in the table that fits.
+    fn small(&self, key: &str) -> u32 {
+        u32::try_from(self.count(key)).unwrap_or(u32::MAX)
+    }
+
     fn texts(&self, key: &str) -> Vec<String> {
         match &self.get(key).0 {
             Value::Texts(texts) => texts.clone(),
@@ -193,7 +207,7 @@ impl Resolved {
         }
     }
 
-    fn keys(&self) -> &[AuthKey] {
+    fn keys(&self) -> &[KeyConfig] {
         match &self.get("auth.keys").0 {
             Value::Keys(keys) => keys,
             other => unreachable!("auth.keys is a list of keys, not {other:?}"),
@@ -252,21 +266,74 @@ impl Resolved {
         })
     }
 
-    fn config(&self, dev: bool) -> Config {
-        Config {
-            data: PathBuf::from(self.text("data")),
-            dev,
+    /// What the gateway finds wrong, in the words of the table of settings.
+    fn check_gateway(&self, gateway: &GatewayConfig) -> Vec<Problem> {
+        let found = gateway.validate().into_iter();
+        // Who may log in where is judged by `dev_mode`, which knows what was asked for.
+        let ours = found.filter(|problem| problem.key != "dev" && problem.key != "auth.keys");
+        ours.map(|problem| {
+            let key = match problem.key.starts_with("auth.") {
+                true => problem.key,
+                false => format!("gateway.{}", problem.key),
+            };
+            let setting = key.split('[').next().unwrap_or(&key);
+            Problem {
+                message: problem.problem,
+                source: self.values.get(setting).map(|(_, source)| source.clone()),
+                key,
+            }
+        })
+        .collect()
+    }
+
+    fn gateway(&self, dev: bool) -> GatewayConfig {
+        GatewayConfig {
             listen: self.address("server.listen"),
-            admin_listen: self.address("admin.listen"),
-            auth: Auth {
+            lanes: self.size("gateway.lanes"),
+            auth: AuthConfig {
                 keys: self.keys().to_vec(),
-                audience: self.optional("auth.audience"),
-                issuer: self.optional("auth.issuer"),
+                audiences: self.texts("auth.audience"),
+                issuers: self.texts("auth.issuer"),
                 leeway: self.span("auth.leeway"),
             },
-            gateway: Gateway {
-                allowed_origins: self.texts("gateway.allowed_origins"),
-                heartbeat_interval: self.span("gateway.heartbeat_interval"),
+            dev,
+            allowed_origins: self.texts("gateway.allowed_origins"),
+            connections_max: match self.size("gateway.connections_max") {
+                0 => CONNECTIONS_MAX_DEFAULT,
+                given => given,
+            },
+            heartbeat_interval: self.span("gateway.heartbeat_interval"),
+            authenticate_timeout: self.span("gateway.authenticate_timeout"),
+            frame_bytes_max: self.small("gateway.frame_bytes_max"),
+            commands_per_second: self.small("gateway.commands_per_second"),
+            commands_burst: self.small("gateway.commands_burst"),
+            session_queue_bytes_max: self.size("gateway.session_queue_bytes_max"),
+            rooms_per_session_max: self.small("gateway.rooms_per_session_max"),
+            watched_users_max: self.small("gateway.watched_users_max"),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn config(&self, gateway: GatewayConfig) -> Config {
+        Config {
+            data: PathBuf::from(self.text("data")),
+            store_bytes_max: Some(self.count("store.bytes_max")).filter(|bytes| *bytes > 0),
+            admin_listen: self.address("admin.listen"),
+            connections_by_files: self.count("gateway.connections_max") == 0,
+            gateway,
+            rooms: RoomLimits {
+                passivate_after: self.span("rooms.passivate_after"),
+                members_max: self.size("rooms.members_max"),
+                rooms_awake_max: self.size("rooms.awake_max"),
+                room_commands_max: self.size("rooms.room_commands_max"),
+                node_commands_max: self.size("rooms.node_commands_max"),
+                node_bytes_max: self.size("rooms.node_bytes_max"),
+                sends_per_second: self.small("rooms.sends_per_second"),
+                sends_burst: self.small("rooms.sends_burst"),
+            },
+            presence: Presence {
+                grace: self.span("presence.grace"),
+                throttle: self.span("presence.throttle"),
             },
             log: Log {
                 filter: self.text("log.level"),

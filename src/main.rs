@@ -24,7 +24,6 @@ use std::{
 use clap::Parser as _;
 
 use crate::{
-    check::Finding,
     cli::{CheckArgs, Cli, Command, ConfigArgs, ServeArgs, TokenArgs},
     exit::Exit,
 };
@@ -46,12 +45,15 @@ fn main() -> ExitCode {
 
 fn serve(arguments: ServeArgs, started: Instant) -> anyhow::Result<Exit> {
     let (config, _) = config::load(arguments.settings.sources())?;
-    serve::main(&config, arguments.ready_file.as_deref(), started)
+    serve::main(config, arguments.ready_file.as_deref(), started)
 }
 
 fn token(mut arguments: TokenArgs) -> anyhow::Result<Exit> {
     let (config, _) = config::load(std::mem::take(&mut arguments.settings).sources())?;
-    print(&format!("{}\n", token::mint(&arguments, &config.auth)?));
+    print(&format!(
+        "{}\n",
+        token::make(&arguments, &config.gateway.auth)?
+    ));
     Ok(Exit::Clean)
 }
 
@@ -68,30 +70,12 @@ fn print_config(arguments: ConfigArgs) -> anyhow::Result<Exit> {
 fn check(arguments: CheckArgs) -> anyhow::Result<Exit> {
     let (config, _) = config::load(arguments.settings.sources())?;
     print("configuration: sound\n");
-    match check::data(&config.data)? {
-        Finding::Nothing { path } => {
-            print(&format!(
-                "data: none yet, serve creates {}\n",
-                path.display()
-            ));
-            Ok(Exit::Clean)
-        }
-        Finding::Sound { path } => {
-            print(&format!("data: {} is sound\n", path.display()));
-            Ok(Exit::Clean)
-        }
-        Finding::Damaged { path, problems } => {
-            let count = problems.len();
-            print(&format!(
-                "data: {} is NOT sound, {count} found\n",
-                path.display()
-            ));
-            problems
-                .iter()
-                .for_each(|problem| print(&format!("  {problem}\n")));
-            Ok(Exit::Failed)
-        }
-    }
+    let finding = check::data(&config.data)?;
+    print(&finding.to_string());
+    Ok(match finding.is_sound() {
+        true => Exit::Clean,
+        false => Exit::Failed,
+    })
 }
 
 /// Writes to standard output; that nobody reads it is not an error.

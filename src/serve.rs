@@ -3,39 +3,51 @@
 //! ```text
 //! telemetry ─► admin side ─► store ─► rooms, presence ─► gateway ─► ready ─► signal ─► drain ─► exit
 //! ```
+//! [`services`] are what serves, [`drain`] divides the grace of a stop, [`banner`] and
+//! [`ready_file`] say that it serves.
 
 mod banner;
 mod drain;
 mod ready_file;
+mod services;
 
-use std::{io, net::TcpListener, path::Path, sync::Arc, time::Instant};
+use std::{io::Write as _, net::TcpListener, path::Path, sync::Arc, time::Duration, time::Instant};
 
 use anyhow::Context as _;
 use rookery_cluster::task::{TaskKind, spawn};
-use tokio::{runtime, time};
+use tokio::{runtime, sync::watch, time};
 
+use self::{
+    banner::Banner,
+    drain::millis,
+    services::{Services, open_store},
+};
 use crate::{
-    admin::{self, Shown},
+    admin::{self, Admin, Shown, StopSignal},
     config::Config,
     exit::Exit,
     process,
     readiness::{PULSE_INTERVAL, Part, Readiness},
     telemetry,
 };
-use banner::Banner;
-use drain::{Drain, millis};
+
+/// What tasks that outlive the stop may take to end; nothing durable is in them.
+const RUNTIME_END_WAIT: Duration = Duration::from_millis(200);
+
+/// Files kept for everything that is not a client: the database, probes, logs, pages of threads.
+const FILES_RESERVED: usize = 256;
 
 /// Serves until a signal asks to stop.
 ///
 /// # Errors
-/// What kept it from starting, or from going on.
+/// What kept it from starting.
 pub(crate) fn main(
-    config: &Config,
+    mut config: Config,
     ready_file: Option<&Path>,
     started: Instant,
 ) -> anyhow::Result<Exit> {
     let metrics = telemetry::start(&config.log)?;
-    raise_open_files();
+    bound_connections(&mut config);
     if let Some(path) = ready_file {
         ready_file::remove(path).with_context(|| unwritable(path))?;
     }
@@ -48,6 +60,8 @@ pub(crate) fn main(
         started,
     };
     let admin = admin::start(listener, shown).context("cannot start the admin side")?;
+    let store = open_store(&config)?;
+    readiness.release(Part::Store);
     let runtime = runtime::Builder::new_multi_thread()
         .thread_name("rookery")
         .enable_all()
@@ -55,31 +69,107 @@ pub(crate) fn main(
         .context("cannot start the runtime")?;
     let exit = runtime.block_on(async {
         spawn(TaskKind::Service, "pulse", pulse(Arc::clone(&readiness)));
-        let mut stop = admin.stop.clone();
-        stop.wait_for(Option::is_some).await.map(|_| Exit::Clean)
+        let services = Services::start(&config, store, &readiness).await?;
+        announce(&config, &services, &admin, ready_file, started)?;
+        readiness.release(Part::Process);
+        let ended = wait(admin.stop, &services).await;
+        let drained = services.stop(config.grace, &readiness).await;
+        Ok(match ended {
+            Ended::Asked => drained,
+            Ended::Fenced => Exit::Failed,
+        })
     });
-    Ok(exit?)
+    runtime.shutdown_timeout(RUNTIME_END_WAIT);
+    let _ = std::io::stderr().flush();
+    exit
 }
 
-fn raise_open_files() {
+/// Why it stops.
+enum Ended {
+    /// A signal.
+    Asked,
+    /// Another process owns the rooms now.
+    Fenced,
+}
+
+async fn wait(mut stop: watch::Receiver<Option<StopSignal>>, services: &Services) -> Ended {
+    tokio::select! {
+        signal = stop.wait_for(Option::is_some) => {
+            let name = signal.ok().and_then(|signal| *signal).map_or("none", StopSignal::as_str);
+            tracing::info!(signal = name, "stopping");
+            Ended::Asked
+        }
+        () = services.fenced() => {
+            tracing::error!("stopping: the rooms of this process were taken over");
+            Ended::Fenced
+        }
+    }
+}
+
+/// Tells people and scripts that it serves, and where.
+fn announce(
+    config: &Config,
+    services: &Services,
+    admin: &Admin,
+    ready_file: Option<&Path>,
+    started: Instant,
+) -> anyhow::Result<()> {
+    let url = ready_file::url(services.address());
+    let admin_url = ready_file::url(admin.address);
+    let took = started.elapsed();
+    if let Some(path) = ready_file {
+        ready_file::write(path, &url, &admin_url).with_context(|| unwritable(path))?;
+    }
+    let durability = services.durability();
+    tracing::info!(
+        url,
+        admin.url = admin_url,
+        data = %config.data.display(),
+        durability,
+        dev = config.gateway.dev,
+        took_ms = millis(took),
+        "listening",
+    );
+    // Collectors read lines of JSON; the banner is for people.
+    if !config.log.json {
+        let banner = Banner {
+            url: &url,
+            admin: &admin_url,
+            data: &config.data,
+            durability: &durability,
+            dev: config.gateway.dev,
+            took,
+        };
+        banner.print();
+    }
+    Ok(())
+}
+
+/// Raises the bound on open files and, unless told otherwise, takes as many connections.
+fn bound_connections(config: &mut Config) {
     match process::raise_open_files() {
-        Ok((before, after)) if before == after => {
+        Ok((before, after)) => {
+            if config.connections_by_files {
+                let files = usize::try_from(after.soft).unwrap_or(usize::MAX);
+                let connections = files.saturating_sub(FILES_RESERVED).max(1);
+                config.gateway.connections_max = connections.min(config.gateway.connections_max);
+            }
             tracing::info!(
+                open_files.before = before.soft,
                 open_files.max = after.soft,
-                "open files bound is the hard one"
+                connections.max = config.gateway.connections_max,
+                "open files bound set to what is allowed",
             );
         }
-        Ok((before, after)) => tracing::info!(
-            open_files.before = before.soft,
-            open_files.max = after.soft,
-            "open files bound raised"
-        ),
         Err(error) => tracing::warn!(error = %error, "open files bound not raised"),
     }
 }
 
 fn unwritable(path: &Path) -> String {
-    format!("cannot write the ready file {}", path.display())
+    format!(
+        "cannot write the ready file {} (--ready-file)",
+        path.display()
+    )
 }
 
 async fn pulse(readiness: Arc<Readiness>) {

@@ -1,6 +1,11 @@
 //! Logs, the panic hook, and the recorder of metrics.
 
-use std::{backtrace::Backtrace, panic, thread};
+use std::{
+    backtrace::Backtrace,
+    env,
+    io::{self, IsTerminal as _},
+    panic, thread,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -47,7 +52,8 @@ pub(crate) enum TelemetryError {
 /// [`TelemetryError`] says which part.
 pub(crate) fn start(log: &Log) -> Result<PrometheusHandle, TelemetryError> {
     let filter = EnvFilter::builder().parse(&log.filter)?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let registry = tracing_subscriber::registry().with(filter);
     if log.json {
         registry.with(lines.json().flatten_event(true)).init();
@@ -63,6 +69,10 @@ pub(crate) fn start(log: &Log) -> Result<PrometheusHandle, TelemetryError> {
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Recorder)?;
     process::describe_metrics();
     rookery_cluster::metrics::describe();
+    rookery_persistence::metrics::describe();
+    rookery_room_actors::metrics::describe();
+    rookery_presence::metrics::describe();
+    rookery_gateway::metrics::describe();
     Ok(handle)
 }
 

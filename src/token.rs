@@ -1,36 +1,17 @@
 //! `rookery token`: makes a token for development and scripts.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rookery_proto::ids::UserId;
-use serde::Serialize;
-
-use crate::{
-    cli::TokenArgs,
-    config::{self, Auth, AuthKey},
+use rookery_gateway::auth::{
+    Algorithm, AuthConfig, KeyConfig, MintClaims, MintError, Secret, SigningKey, mint,
 };
+use rookery_proto::ids::{IdError, UserId};
 
-/// What the gateway reads of a token.
-#[derive(Debug, Serialize)]
-struct Claims<'a> {
-    sub: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    iat: u64,
-    exp: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<&'a str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    grants: BTreeMap<&'a str, &'a str>,
-}
+use crate::{cli::TokenArgs, config};
 
 /// Why no token was made.
 #[derive(Debug, thiserror::Error)]
@@ -42,137 +23,119 @@ pub(crate) enum TokenError {
     )]
     NoKey,
     /// `--key` names none.
-    #[error("no key of auth.keys has the id \"{id}\"")]
+    #[error("no key of auth.keys has the kid \"{kid}\"")]
     UnknownKey {
         /// As given.
-        id: String,
+        kid: String,
     },
-    /// The configuration holds only public keys of that sort.
+    /// The configuration holds only the public half.
     #[error(
-        "key \"{id}\" is for {algorithm}, and the server knows only its public half; sign with \
+        "key \"{kid}\" is for {algorithm}, and the server knows only its public half; sign with \
          --key-file and --algorithm {algorithm}"
     )]
     PublicOnly {
-        /// Its id.
-        id: String,
+        /// Its name.
+        kid: String,
         /// Its algorithm.
         algorithm: &'static str,
     },
     /// `--user` is not a user id.
-    #[error("--user \"{user}\" is not a user id: {reason}")]
+    #[error("--user \"{user}\" is not a user id")]
     User {
         /// As given.
         user: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        source: IdError,
     },
     /// The key file cannot be read.
     #[error("cannot read the key file {}", path.display())]
     File {
         /// Which.
         path: PathBuf,
+        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// It is not a key of that algorithm.
-    #[error("cannot sign with that key as {algorithm:?}")]
-    Sign {
-        /// Which algorithm.
-        algorithm: Algorithm,
-        #[source]
-        source: jsonwebtoken::errors::Error,
-    },
+    /// The key cannot sign.
+    #[error("cannot sign")]
+    Sign(#[from] MintError),
 }
 
 /// Makes the token.
 ///
 /// # Errors
 /// [`TokenError`] says what is missing or wrong.
-pub(crate) fn mint(arguments: &TokenArgs, auth: &Auth) -> Result<String, TokenError> {
-    if let Err(error) = UserId::parse(&arguments.user) {
-        return Err(TokenError::User {
-            user: arguments.user.clone(),
-            reason: error.to_string(),
-        });
-    }
-    let (key, header) = signing_key(arguments, auth)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let claims = Claims {
-        sub: &arguments.user,
-        name: arguments.name.as_deref(),
-        iat: now,
-        exp: now.saturating_add(arguments.ttl.as_secs().max(1)),
-        aud: auth.audience.as_deref(),
-        iss: auth.issuer.as_deref(),
-        grants: arguments
-            .grants
-            .iter()
-            .map(|(room, right)| (room.as_str(), right.as_str()))
-            .collect(),
-    };
-    jsonwebtoken::encode(&header, &claims, &key).map_err(|source| TokenError::Sign {
-        algorithm: header.alg,
+pub(crate) fn make(arguments: &TokenArgs, auth: &AuthConfig) -> Result<String, TokenError> {
+    UserId::parse(&arguments.user).map_err(|source| TokenError::User {
+        user: arguments.user.clone(),
         source,
-    })
-}
-
-fn signing_key(arguments: &TokenArgs, auth: &Auth) -> Result<(EncodingKey, Header), TokenError> {
-    if let Some(path) = &arguments.key_file {
-        let algorithm =
-            config::algorithm(&arguments.algorithm).expect("clap allows only known ones");
-        let mut header = Header::new(algorithm);
-        header.kid.clone_from(&arguments.key_id);
-        return Ok((read_key(path, algorithm)?, header));
-    }
-    let key = configured(arguments.key.as_deref(), &auth.keys)?;
-    let mut header = Header::new(key.algorithm);
-    header.kid = Some(key.id.clone()).filter(|id| !id.is_empty());
-    Ok((EncodingKey::from_secret(&key.material), header))
+    })?;
+    let key = match &arguments.key_file {
+        Some(path) => read_key(path, arguments)?,
+        None => configured(arguments.key.as_deref(), &auth.keys)?,
+    };
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since_epoch.unwrap_or_default().as_secs();
+    let claims = MintClaims {
+        sub: arguments.user.clone(),
+        name: arguments.name.clone(),
+        exp: now.saturating_add(arguments.ttl.as_secs().max(1)),
+        iat: Some(now),
+        nbf: None,
+        aud: auth.audiences.first().cloned(),
+        iss: auth.issuers.first().cloned(),
+        grants: arguments.grants.iter().cloned().collect(),
+    };
+    Ok(mint(&key, &claims)?)
 }
 
 /// A configured key that can sign.
-fn configured<'a>(id: Option<&str>, keys: &'a [AuthKey]) -> Result<&'a AuthKey, TokenError> {
-    let Some(id) = id else {
-        let first = keys.iter().find(|key| key.algorithm == Algorithm::HS256);
-        return first.ok_or(TokenError::NoKey);
-    };
-    let named = keys.iter().find(|key| key.id == id);
-    match named {
-        None => Err(TokenError::UnknownKey { id: id.to_owned() }),
-        Some(key) if key.algorithm == Algorithm::HS256 => Ok(key),
-        Some(key) => Err(TokenError::PublicOnly {
-            id: id.to_owned(),
-            algorithm: key.algorithm_name(),
-        }),
-    }
-}
-
-fn read_key(path: &PathBuf, algorithm: Algorithm) -> Result<EncodingKey, TokenError> {
-    let bytes = fs::read(path).map_err(|source| TokenError::File {
-        path: path.clone(),
-        source,
-    })?;
-    let key = match algorithm {
-        Algorithm::RS256 => EncodingKey::from_rsa_pem(&bytes),
-        Algorithm::ES256 => EncodingKey::from_ec_pem(&bytes),
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(&bytes),
-        _ => {
-            let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-            Ok(EncodingKey::from_secret(
-                secret.strip_suffix(b"\r").unwrap_or(secret),
-            ))
+fn configured(kid: Option<&str>, keys: &[KeyConfig]) -> Result<SigningKey, TokenError> {
+    let key = match kid {
+        None => keys
+            .iter()
+            .find(|key| key.alg == Algorithm::HS256)
+            .ok_or(TokenError::NoKey)?,
+        Some(kid) => {
+            let named = keys.iter().find(|key| key.kid.as_deref() == Some(kid));
+            named.ok_or_else(|| TokenError::UnknownKey {
+                kid: kid.to_owned(),
+            })?
         }
     };
-    key.map_err(|source| TokenError::Sign { algorithm, source })
+    let signing = match (&key.secret, &key.secret_base64) {
+        (Some(secret), _) => SigningKey::from_secret(secret),
+        (None, Some(secret)) => SigningKey::from_secret_base64(secret)?,
+        (None, None) => {
+            return Err(TokenError::PublicOnly {
+                kid: key.kid.clone().unwrap_or_default(),
+                algorithm: key.alg.name(),
+            });
+        }
+    };
+    Ok(signing.with_kid(key.kid.clone()))
+}
+
+fn read_key(path: &Path, arguments: &TokenArgs) -> Result<SigningKey, TokenError> {
+    let content = fs::read_to_string(path).map_err(|source| TokenError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let algorithm = config::algorithm(&arguments.algorithm).expect("clap allows only known ones");
+    let key = match algorithm {
+        Algorithm::HS256 => {
+            SigningKey::from_secret(&Secret::new(config::without_line_break(&content)))
+        }
+        _ => SigningKey::from_pem(algorithm, &Secret::new(content))?,
+    };
+    Ok(key.with_kid(arguments.key_id.clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use jsonwebtoken::{DecodingKey, Validation, decode};
+    use rookery_gateway::auth::Verifier;
 
     use super::*;
     use crate::{
@@ -182,7 +145,8 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn check(flags: &[&str], file: &str) -> Result<String, TokenError> {
+    /// Makes a token by a command line and a configuration file; checks it as the gateway does.
+    fn check(flags: &[&str], file: &str) -> Result<rookery_gateway::auth::Claims, TokenError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rookery.toml");
         fs::write(&path, file).unwrap();
@@ -193,17 +157,29 @@ mod tests {
         };
         let settings = std::mem::take(&mut arguments.settings);
         let (config, _) = load(settings.sources()).unwrap();
-        mint(&arguments, &config.auth)
+        let token = make(&arguments, &config.gateway.auth)?;
+        let verifier = Verifier::new(&config.gateway.auth).expect("the keys are sound");
+        Ok(verifier
+            .verify(&token, now())
+            .expect("the gateway takes it"))
+    }
+
+    fn now() -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
     }
 
     fn keys() -> String {
         format!(
-            "[auth]\naudience = \"chat\"\n[[auth.keys]]\nid = \"k\"\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\n"
+            "[auth]\naudience = \"chat\"\nissuer = [\"us\"]\n\
+             [[auth.keys]]\nkid = \"k\"\nalg = \"HS256\"\nsecret = \"{SECRET}\"\n"
         )
     }
 
     #[test]
-    fn a_token_carries_what_was_asked_and_verifies() {
+    fn a_token_carries_what_was_asked_and_the_gateway_takes_it() {
         let flags = [
             "--user",
             "alice",
@@ -214,17 +190,11 @@ mod tests {
             "--grant",
             "news-*=write",
         ];
-        let token = check(&flags, &keys()).unwrap();
-        let mut rules = Validation::new(Algorithm::HS256);
-        rules.set_audience(&["chat"]);
-        let key = DecodingKey::from_secret(SECRET.as_bytes());
-        let read = decode::<serde_json::Value>(&token, &key, &rules).unwrap();
-        assert_eq!(read.header.kid.as_deref(), Some("k"));
-        assert_eq!(read.claims["sub"], "alice");
-        assert_eq!(read.claims["name"], "Alice");
-        assert_eq!(read.claims["grants"]["news-*"], "write");
-        let life = read.claims["exp"].as_u64().unwrap() - read.claims["iat"].as_u64().unwrap();
-        assert_eq!(life, 3600);
+        let claims = check(&flags, &keys()).unwrap();
+        assert_eq!(claims.user.as_str(), "alice");
+        assert_eq!(&*claims.name, "Alice");
+        let life = claims.expires_s.unwrap() - now();
+        assert!((3590..=3600).contains(&life), "{life}");
     }
 
     #[test]

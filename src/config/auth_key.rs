@@ -1,74 +1,44 @@
 //! The keys that tokens are checked with.
 //!
 //! Written as `[[auth.keys]]` tables in the file, or as one TOML list of tables in the environment.
-//! Everything that is wrong with them is found here, before anything starts.
+//! Here the tables are read, and files beside them; whether a key is good for its algorithm says
+//! `GatewayConfig::validate`.
 
-use std::{fmt, fs, path::Path};
+use std::{fs, path::Path};
 
-use jsonwebtoken::{Algorithm, DecodingKey};
+use rookery_gateway::auth::{Algorithm, KeyConfig, Secret};
 
 use super::{
     suggest,
     value::{Flaw, Raw, inline, quoted},
 };
 
-/// Bytes an HS256 secret must have: the size of the hash (RFC 7518, 3.2).
-pub(crate) const SECRET_BYTES_MIN: usize = 32;
-
-const FIELDS: [&str; 6] = [
-    "id",
-    "algorithm",
+const FIELDS: [&str; 7] = [
+    "alg",
+    "kid",
     "secret",
+    "secret_base64",
     "secret_file",
-    "public_key",
+    "public_key_pem",
     "public_key_file",
 ];
-const ALGORITHMS: [(&str, Algorithm); 4] = [
-    ("HS256", Algorithm::HS256),
-    ("RS256", Algorithm::RS256),
-    ("ES256", Algorithm::ES256),
-    ("EdDSA", Algorithm::EdDSA),
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::HS256,
+    Algorithm::RS256,
+    Algorithm::ES256,
+    Algorithm::EdDSA,
 ];
-
-/// One key. Its `Debug` shows no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct AuthKey {
-    /// Matched with a token's `kid`. Empty: tried for tokens without one.
-    pub(crate) id: String,
-    /// The only algorithm it is used with.
-    pub(crate) algorithm: Algorithm,
-    /// The secret of HS256, else the public key as PEM.
-    pub(crate) material: Vec<u8>,
-}
-
-impl AuthKey {
-    /// Its algorithm as written in configuration.
-    pub(crate) fn algorithm_name(&self) -> &'static str {
-        let found = ALGORITHMS.iter().find(|(_, a)| *a == self.algorithm);
-        found.map_or("unknown", |(name, _)| name)
-    }
-}
-
-impl fmt::Debug for AuthKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthKey")
-            .field("id", &self.id)
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The algorithm of that name.
 pub(crate) fn algorithm(name: &str) -> Option<Algorithm> {
-    let found = ALGORITHMS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, algorithm)| *algorithm)
+    ALGORITHMS.into_iter().find(|known| known.name() == name)
 }
 
 /// Reads the list.
 ///
 /// # Errors
 /// All flaws of all keys.
-pub(super) fn read(raw: &Raw) -> Result<Vec<AuthKey>, Vec<Flaw>> {
+pub(super) fn read(raw: &Raw) -> Result<Vec<KeyConfig>, Vec<Flaw>> {
     // The value may hold a secret, so it is never shown.
     let no = || vec![Flaw::whole("is not a list of tables")];
     let list = match raw {
@@ -77,16 +47,18 @@ pub(super) fn read(raw: &Raw) -> Result<Vec<AuthKey>, Vec<Flaw>> {
         Raw::Toml(value) => value.clone(),
     };
     let mut flaws = Vec::new();
-    let mut keys: Vec<AuthKey> = Vec::new();
+    let mut keys: Vec<KeyConfig> = Vec::new();
     for (index, item) in list.as_array().ok_or_else(no)?.iter().enumerate() {
         let Some(table) = item.as_table() else {
             flaws.push(Flaw::of(format!("[{index}]"), "is not a table"));
             continue;
         };
         if let Some(key) = read_one(index, table, &mut flaws) {
-            if !key.id.is_empty() && keys.iter().any(|other| other.id == key.id) {
-                let message = format!("another key has the id {} too", quoted(&key.id));
-                flaws.push(Flaw::of(format!("[{index}].id"), message));
+            if let Some(kid) = &key.kid
+                && keys.iter().any(|other| other.kid == key.kid)
+            {
+                let message = format!("another key has the kid {} too", quoted(kid));
+                flaws.push(Flaw::of(format!("[{index}].kid"), message));
             }
             keys.push(key);
         }
@@ -99,22 +71,20 @@ pub(super) fn read(raw: &Raw) -> Result<Vec<AuthKey>, Vec<Flaw>> {
 }
 
 /// The list as TOML, secrets masked.
-pub(super) fn print(keys: &[AuthKey]) -> String {
+pub(super) fn print(keys: &[KeyConfig]) -> String {
     let tables: Vec<_> = keys
         .iter()
         .map(|key| {
-            let material = match key.algorithm {
-                Algorithm::HS256 => "secret = \"***\"".to_owned(),
-                _ => {
-                    let pem = String::from_utf8_lossy(&key.material);
-                    format!("public_key = {}", one_line(&pem))
-                }
+            let kid = key
+                .kid
+                .as_ref()
+                .map(|kid| format!(", kid = {}", quoted(kid)));
+            let material = match &key.public_key_pem {
+                Some(pem) => format!("public_key_pem = {}", one_line(pem)),
+                None => "secret = \"***\"".to_owned(),
             };
-            format!(
-                "{{ id = {}, algorithm = {}, {material} }}",
-                quoted(&key.id),
-                quoted(key.algorithm_name())
-            )
+            let alg = quoted(key.alg.name());
+            format!("{{ alg = {alg}{}, {material} }}", kid.unwrap_or_default())
         })
         .collect();
     format!("[{}]", tables.join(", "))
@@ -127,103 +97,69 @@ fn one_line(text: &str) -> String {
 }
 
 /// Reads one table; adds what is wrong with it to `flaws`.
-fn read_one(index: usize, table: &toml::Table, flaws: &mut Vec<Flaw>) -> Option<AuthKey> {
+fn read_one(index: usize, table: &toml::Table, flaws: &mut Vec<Flaw>) -> Option<KeyConfig> {
     let before = flaws.len();
     let at = |field: &str| format!("[{index}].{field}");
     for (field, value) in table {
         if !FIELDS.contains(&field.as_str()) {
             let meant = suggest::nearest(field, FIELDS.into_iter())
                 .map(|name| format!("; did you mean {}?", quoted(name)));
-            flaws.push(Flaw::of(
-                at(field),
-                format!("no such field{}", meant.unwrap_or_default()),
-            ));
+            let message = format!("no such field{}", meant.unwrap_or_default());
+            flaws.push(Flaw::of(at(field), message));
         } else if !value.is_str() {
             flaws.push(Flaw::of(at(field), "is not a text"));
         }
     }
-    let text = |field: &str| table.get(field).and_then(toml::Value::as_str);
-    let algorithm = match text("algorithm") {
-        Some(name) => {
-            let known = algorithm(name);
-            if known.is_none() {
-                let message = format!(
-                    "{} is not one of \"HS256\", \"RS256\", \"ES256\", \"EdDSA\"",
-                    quoted(name)
-                );
-                flaws.push(Flaw::of(at("algorithm"), message));
+    let text = |field: &str| Some(table.get(field)?.as_str()?.to_owned());
+    let alg = text("alg").as_deref().and_then(algorithm);
+    match text("alg") {
+        Some(name) if alg.is_none() => {
+            let known = ALGORITHMS.map(|known| quoted(known.name())).join(", ");
+            let message = format!("{} is not one of {known}", quoted(&name));
+            flaws.push(Flaw::of(at("alg"), message));
+        }
+        None if !table.contains_key("alg") => flaws.push(Flaw::of(at("alg"), "is missing")),
+        _ => {}
+    }
+    let mut or_file = |field: &str, file_field: &str| match (text(field), text(file_field)) {
+        (Some(_), Some(_)) => {
+            let message = format!("give {field} or {file_field}, not both");
+            flaws.push(Flaw::of(at(field), message));
+            None
+        }
+        (None, Some(file)) => match read_file(Path::new(&file)) {
+            Ok(content) => Some(content),
+            Err(message) => {
+                flaws.push(Flaw::of(at(file_field), message));
+                None
             }
-            known
-        }
-        None if table.contains_key("algorithm") => None,
-        None => {
-            flaws.push(Flaw::of(at("algorithm"), "is missing"));
-            None
-        }
+        },
+        (given, None) => given,
     };
-    let algorithm = algorithm?;
-    let (wanted, wanted_file, other, other_file) = match algorithm {
-        Algorithm::HS256 => ("secret", "secret_file", "public_key", "public_key_file"),
-        _ => ("public_key", "public_key_file", "secret", "secret_file"),
-    };
-    for field in [other, other_file] {
-        if table.contains_key(field) {
-            let name = text("algorithm").unwrap_or_default();
-            flaws.push(Flaw::of(
-                at(field),
-                format!("does not go with {name}, which wants {wanted}"),
-            ));
-        }
-    }
-    let material = match (text(wanted), text(wanted_file)) {
-        (Some(_), Some(_)) => Err(format!("give {wanted} or {wanted_file}, not both")),
-        (Some(given), None) => Ok(given.as_bytes().to_vec()),
-        (None, Some(file)) => read_file(Path::new(file)),
-        (None, None) => Err(format!("is missing (or {wanted_file})")),
-    };
-    match material.and_then(|material| check_material(algorithm, material)) {
-        Ok(material) if flaws.len() == before => Some(AuthKey {
-            id: text("id").unwrap_or_default().to_owned(),
-            algorithm,
-            material,
-        }),
-        Ok(_) => None,
-        Err(message) => {
-            flaws.push(Flaw::of(at(wanted), message));
-            None
-        }
-    }
+    let secret = or_file("secret", "secret_file").map(Secret::new);
+    let public_key_pem = or_file("public_key_pem", "public_key_file");
+    (flaws.len() == before).then_some(())?;
+    Some(KeyConfig {
+        alg: alg?,
+        kid: text("kid"),
+        secret,
+        secret_base64: text("secret_base64").map(Secret::new),
+        public_key_pem,
+    })
 }
 
 /// Reads a key file; one line break at its end is not part of a secret.
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = fs::read(path)
-        .map_err(|error| format!("cannot read {}: {error}", quoted(&path.to_string_lossy())))?;
-    for end in [b'\n', b'\r'] {
-        if bytes.last() == Some(&end) {
-            bytes.pop();
-        }
-    }
-    Ok(bytes)
+fn read_file(path: &Path) -> Result<String, String> {
+    let shown = quoted(&path.to_string_lossy());
+    let content =
+        fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    Ok(without_line_break(&content).to_owned())
 }
 
-fn check_material(algorithm: Algorithm, material: Vec<u8>) -> Result<Vec<u8>, String> {
-    let sound = match algorithm {
-        Algorithm::HS256 if material.len() < SECRET_BYTES_MIN => {
-            return Err(format!(
-                "has {} bytes; HS256 wants at least {SECRET_BYTES_MIN} (try: openssl rand -hex 32)",
-                material.len()
-            ));
-        }
-        Algorithm::HS256 => Ok(()),
-        Algorithm::RS256 => DecodingKey::from_rsa_pem(&material).map(drop),
-        Algorithm::ES256 => DecodingKey::from_ec_pem(&material).map(drop),
-        _ => DecodingKey::from_ed_pem(&material).map(drop),
-    };
-    match sound {
-        Ok(()) => Ok(material),
-        Err(_) => Err("is not a public key of that algorithm in PEM".to_owned()),
-    }
+/// Cuts one line break at the end.
+pub(crate) fn without_line_break(text: &str) -> &str {
+    let cut = text.strip_suffix('\n').unwrap_or(text);
+    cut.strip_suffix('\r').unwrap_or(cut)
 }
 
 #[cfg(test)]
@@ -231,9 +167,8 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
-    const ED_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
 
-    fn check(text: &str) -> Result<Vec<AuthKey>, Vec<(String, String)>> {
+    fn check(text: &str) -> Result<Vec<KeyConfig>, Vec<(String, String)>> {
         let flaws = |flaws: Vec<Flaw>| flaws.into_iter().map(|f| (f.part, f.message)).collect();
         read(&Raw::Text(text.to_owned())).map_err(flaws)
     }
@@ -241,12 +176,12 @@ mod tests {
     #[test]
     fn keys_of_both_sorts_are_read_and_printed_without_the_secret() {
         let text = format!(
-            "[{{ id = \"a\", algorithm = \"HS256\", secret = \"{SECRET}\" }}, \
-             {{ id = \"b\", algorithm = \"EdDSA\", public_key = \"{ED_PUBLIC}\" }}]"
+            "[{{ kid = \"a\", alg = \"HS256\", secret = \"{SECRET}\" }}, \
+             {{ alg = \"EdDSA\", public_key_pem = \"-----BEGIN\\nX\\n\" }}]"
         );
         let keys = check(&text).expect("both are sound");
         assert_eq!(keys.len(), 2);
-        assert_eq!(keys[0].material, SECRET.as_bytes());
+        assert_eq!(keys[0].secret.as_ref().map(Secret::reveal), Some(SECRET));
         let printed = print(&keys);
         assert!(!printed.contains(SECRET), "{printed}");
         assert!(printed.contains("***"), "{printed}");
@@ -258,36 +193,37 @@ mod tests {
     fn a_secret_file_loses_its_last_line_break_only() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), format!(" {SECRET}\n")).unwrap();
-        let text = format!(
-            "[{{ algorithm = \"HS256\", secret_file = {} }}]",
-            quoted(&file.path().to_string_lossy())
+        let path = quoted(&file.path().to_string_lossy());
+        let keys = check(&format!("[{{ alg = \"HS256\", secret_file = {path} }}]")).expect("sound");
+        let expected = format!(" {SECRET}");
+        assert_eq!(
+            keys[0].secret.as_ref().map(Secret::reveal),
+            Some(expected.as_str())
         );
-        let keys = check(&text).expect("sound");
-        assert_eq!(keys[0].material, format!(" {SECRET}").as_bytes());
     }
 
     #[test]
     fn every_flaw_is_found_and_no_secret_is_shown() {
-        let text = format!(
-            "[{{ algorithm = \"HS256\", secret = \"hunter2\", colour = \"red\" }}, \
-              {{ algorithm = \"none\", secret = \"{SECRET}\" }}, \
-              {{ secret = \"{SECRET}\" }}, \
-              {{ id = \"x\", algorithm = \"RS256\", public_key = \"hunter2\", secert = \"y\" }}, \
-              {{ algorithm = \"HS256\", secret = 5 }}, \
-              7]"
-        );
-        let flaws = check(&text).expect_err("many flaws");
+        let text = "[{ alg = \"HS256\", secret = \"hunter2\", colour = \"red\" }, \
+                     { alg = \"none\", secret = \"hunter2\" }, \
+                     { secret = \"hunter2\" }, \
+                     { kid = \"x\", alg = \"HS256\", secert = \"hunter2\" }, \
+                     { alg = \"HS256\", secret = 5 }, \
+                     { alg = \"HS256\", secret = \"hunter2\", secret_file = \"/none\" }, \
+                     { alg = \"HS256\", secret_file = \"/nonexistent/key\" }, \
+                     7]";
+        let flaws = check(text).expect_err("many flaws");
         let shown = format!("{flaws:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
         for (part, words) in [
             ("[0].colour", "no such field"),
-            ("[0].secret", "has 7 bytes"),
-            ("[1].algorithm", "not one of"),
-            ("[2].algorithm", "is missing"),
+            ("[1].alg", "\"none\" is not one of"),
+            ("[2].alg", "is missing"),
             ("[3].secert", "did you mean \"secret\""),
-            ("[3].public_key", "not a public key"),
             ("[4].secret", "is not a text"),
-            ("[5]", "is not a table"),
+            ("[5].secret", "not both"),
+            ("[6].secret_file", "cannot read"),
+            ("[7]", "is not a table"),
         ] {
             let found = flaws.iter().any(|(p, m)| p == part && m.contains(words));
             assert!(found, "{part}: {words} in {shown}");
@@ -295,9 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_of_one_id_are_refused() {
-        let one = format!("{{ id = \"a\", algorithm = \"HS256\", secret = \"{SECRET}\" }}");
-        let flaws = check(&format!("[{one}, {one}]")).expect_err("same id");
-        assert_eq!(flaws[0].0, "[1].id");
+    fn two_keys_of_one_kid_are_refused_and_two_without_are_not() {
+        let named = format!("{{ kid = \"a\", alg = \"HS256\", secret = \"{SECRET}\" }}");
+        let flaws = check(&format!("[{named}, {named}]")).expect_err("same kid");
+        assert_eq!(flaws[0].0, "[1].kid");
+        let unnamed = format!("{{ alg = \"HS256\", secret = \"{SECRET}\" }}");
+        assert_eq!(
+            check(&format!("[{unnamed}, {unnamed}]"))
+                .expect("sound")
+                .len(),
+            2
+        );
     }
 }

@@ -26,8 +26,8 @@ const NOT_SETTINGS: [&str; 6] = [
     "CQL",
     "NATS",
     "REQUIRE_SERVICES",
+    "SCREENSHOT",
     "SEEDS",
-    "TEST_SEEDS",
 ];
 
 /// One value in one layer.

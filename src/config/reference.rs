@@ -21,8 +21,8 @@ data = "/var/lib/rookery"
 listen = "0.0.0.0:8080"
 
 [[auth.keys]]
-id = "2026"
-algorithm = "HS256"
+alg = "HS256"
+kid = "2026"
 secret_file = "/run/secrets/rookery"
 ```
 
@@ -37,16 +37,16 @@ paths start at the working directory.
 
 const CLOSING: &str = r#"## Keys
 
-Each `[[auth.keys]]` table has an `algorithm` (`HS256`, `RS256`, `ES256` or `EdDSA`) and
+Each `[[auth.keys]]` table has an `alg` (`HS256`, `RS256`, `ES256` or `EdDSA`) and
 
 | field | for | what |
 |---|---|---|
-| `id` | all | compared with the token's `kid`; may be left out |
-| `secret` or `secret_file` | HS256 | at least 32 bytes; of a file, the last line break is cut |
-| `public_key` or `public_key_file` | the others | PEM |
+| `kid` | all | its name in token headers; a token that names a key is checked with that one alone. May be left out |
+| `secret`, `secret_base64` or `secret_file` | HS256 | at least 32 bytes; of a file, the last line break is cut |
+| `public_key_pem` or `public_key_file` | the others | PEM |
 
 In the environment the whole list is one value:
-`ROOKERY_AUTH__KEYS='[{ algorithm = "HS256", secret = "…" }]'`.
+`ROOKERY_AUTH__KEYS='[{ alg = "HS256", secret = "…" }]'`.
 
 ## Development mode
 

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use rookery_gateway::{auth, config as gateway};
+use rookery_presence::limits as presence;
+use rookery_proto::limits;
+use rookery_room_actors::limits::RoomLimits;
+
 use super::value::{Kind, Value};
 
 /// One setting.
@@ -26,6 +31,10 @@ pub(crate) enum Preset {
     Span(Duration),
     /// A number or a number of bytes.
     Count(u64),
+    /// As the rooms' own default has it.
+    Room(fn(RoomLimits) -> u64),
+    /// A duration as the rooms' own default has it.
+    RoomSpan(fn(RoomLimits) -> Duration),
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -66,6 +75,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         about: "Where `/healthz`, `/readyz` and `/metrics` answer. Not for the public.",
     },
     Setting {
+        key: "store.bytes_max",
+        kind: Kind::Bytes {
+            min: 0,
+            max: 1 << 50,
+        },
+        default: Preset::Count(0),
+        about: "Bytes the database may have, without its log. At the bound writes are refused as \
+                on a full disk, and reads go on. 0: as many as the disk holds.",
+    },
+    Setting {
         key: "auth.keys",
         kind: Kind::Keys,
         default: Preset::Text(""),
@@ -74,42 +93,216 @@ pub(crate) const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.audience",
-        kind: Kind::Text,
+        kind: Kind::Texts,
         default: Preset::Text(""),
-        about: "What a token's `aud` must name. Empty: not checked.",
+        about: "A token's `aud` must name one of these. Empty: not looked at.",
     },
     Setting {
         key: "auth.issuer",
-        kind: Kind::Text,
+        kind: Kind::Texts,
         default: Preset::Text(""),
-        about: "What a token's `iss` must be. Empty: not checked.",
+        about: "A token's `iss` must be one of these. Empty: not looked at.",
     },
     Setting {
         key: "auth.leeway",
         kind: Kind::Span {
             min: secs(0),
-            max: secs(300),
+            max: auth::LEEWAY_MAX,
         },
-        default: Preset::Span(secs(5)),
+        default: Preset::Span(auth::LEEWAY_DEFAULT),
         about: "How far the clock of whoever signs tokens may be off.",
+    },
+    Setting {
+        key: "gateway.lanes",
+        kind: Kind::Count {
+            min: 0,
+            max: gateway::LANES_MAX as u64,
+        },
+        default: Preset::Count(0),
+        about: "Threads that write to clients. 0: one a core.",
     },
     Setting {
         key: "gateway.allowed_origins",
         kind: Kind::Texts,
         default: Preset::Text(""),
-        about: "Origins of pages that may connect, as `https://chat.example.com`; `*` is any. \
-                Empty: only the page this server serves. Clients that are not browsers send no \
+        about: "Origins of pages that may connect, as `https://chat.example.org`; `*` is any. \
+                Empty: only pages of the host that is asked. Clients that are not browsers send no \
                 origin and are not held by it.",
+    },
+    Setting {
+        key: "gateway.connections_max",
+        kind: Kind::Count {
+            min: 0,
+            max: 100_000_000,
+        },
+        default: Preset::Count(0),
+        about: "Connections at once; further ones are answered 503. 0: as many as the operating \
+                system lets the process have open files, less a few.",
     },
     Setting {
         key: "gateway.heartbeat_interval",
         kind: Kind::Span {
             min: secs(1),
+            max: secs(3600),
+        },
+        default: Preset::Span(gateway::HEARTBEAT_INTERVAL_DEFAULT),
+        about: "How often a connection is asked whether it lives. A dead one is gone within two \
+                intervals.",
+    },
+    Setting {
+        key: "gateway.authenticate_timeout",
+        kind: Kind::Span {
+            min: Duration::from_millis(100),
+            max: secs(60),
+        },
+        default: Preset::Span(gateway::AUTHENTICATE_TIMEOUT_DEFAULT),
+        about: "How long a connection that brought no token may take to send one.",
+    },
+    Setting {
+        key: "gateway.frame_bytes_max",
+        kind: Kind::Bytes {
+            min: 2 * limits::TEXT_BYTES_MAX as u64,
+            max: 16 << 20,
+        },
+        default: Preset::Count(limits::FRAME_BYTES_MAX as u64),
+        about: "Bytes of one frame from a client; a larger one closes the connection.",
+    },
+    Setting {
+        key: "gateway.commands_per_second",
+        kind: Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        default: Preset::Count(gateway::COMMANDS_PER_SECOND_DEFAULT as u64),
+        about: "Commands a second a connection may send for long.",
+    },
+    Setting {
+        key: "gateway.commands_burst",
+        kind: Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        default: Preset::Count(gateway::COMMANDS_BURST_DEFAULT as u64),
+        about: "Commands a connection may send at once; at least `gateway.commands_per_second`.",
+    },
+    Setting {
+        key: "gateway.session_queue_bytes_max",
+        kind: Kind::Bytes {
+            min: 128 << 10,
+            max: 1 << 30,
+        },
+        default: Preset::Count(gateway::SESSION_QUEUE_BYTES_MAX_DEFAULT as u64),
+        about: "Bytes that wait for one reader; beyond them it is closed and told to resume. At \
+                least four times `gateway.frame_bytes_max`.",
+    },
+    Setting {
+        key: "gateway.rooms_per_session_max",
+        kind: Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        default: Preset::Count(gateway::ROOMS_PER_SESSION_MAX_DEFAULT as u64),
+        about: "Rooms one session listens to.",
+    },
+    Setting {
+        key: "gateway.watched_users_max",
+        kind: Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        default: Preset::Count(gateway::WATCHED_USERS_MAX_DEFAULT as u64),
+        about: "Users whose presence one session watches.",
+    },
+    Setting {
+        key: "rooms.passivate_after",
+        kind: Kind::Span {
+            min: secs(1),
+            max: secs(86_400),
+        },
+        default: Preset::RoomSpan(|limits| limits.passivate_after),
+        about: "A room without listeners and requests for that long leaves memory.",
+    },
+    Setting {
+        key: "rooms.members_max",
+        kind: Kind::Count {
+            min: 1,
+            max: 1000000,
+        },
+        default: Preset::Room(|limits| limits.members_max as u64),
+        about: "Members of one group. When full a join is answered `ROOM_FULL`.",
+    },
+    Setting {
+        key: "rooms.awake_max",
+        kind: Kind::Count {
+            min: 1,
+            max: 10000000,
+        },
+        default: Preset::Room(|limits| limits.rooms_awake_max as u64),
+        about: "Rooms in memory. When full the least recently used idle ones leave, and a request for \
+                a sleeping room is answered `OVERLOADED`.",
+    },
+    Setting {
+        key: "rooms.sends_per_second",
+        kind: Kind::Count {
+            min: 1,
+            max: 1000000,
+        },
+        default: Preset::Room(|limits| limits.sends_per_second as u64),
+        about: "Sends a second of one user in one room, for long. Beyond: `RATE_LIMITED`.",
+    },
+    Setting {
+        key: "rooms.sends_burst",
+        kind: Kind::Count {
+            min: 1,
+            max: 1000000,
+        },
+        default: Preset::Room(|limits| limits.sends_burst as u64),
+        about: "Sends of one user in one room at once.",
+    },
+    Setting {
+        key: "rooms.room_commands_max",
+        kind: Kind::Count {
+            min: 1,
+            max: 1000000,
+        },
+        default: Preset::Room(|limits| limits.room_commands_max as u64),
+        about: "Requests one room holds, waiting or not yet durable. Beyond: `OVERLOADED`.",
+    },
+    Setting {
+        key: "rooms.node_commands_max",
+        kind: Kind::Count {
+            min: 1,
+            max: 10000000,
+        },
+        default: Preset::Room(|limits| limits.node_commands_max as u64),
+        about: "Requests all rooms hold together. Beyond: `OVERLOADED`.",
+    },
+    Setting {
+        key: "rooms.node_bytes_max",
+        kind: Kind::Bytes {
+            min: 1 << 20,
+            max: 1 << 40,
+        },
+        default: Preset::Room(|limits| limits.node_bytes_max as u64),
+        about: "Bytes of those requests. Beyond: `OVERLOADED`.",
+    },
+    Setting {
+        key: "presence.grace",
+        kind: Kind::Span {
+            min: secs(0),
             max: secs(300),
         },
-        default: Preset::Span(secs(25)),
-        about: "How often a silent connection is asked whether it lives. A dead one is gone within \
-                two intervals.",
+        default: Preset::Span(presence::GRACE),
+        about: "How long a device without a connection still counts as here.",
+    },
+    Setting {
+        key: "presence.throttle",
+        kind: Kind::Span {
+            min: Duration::from_millis(100),
+            max: secs(60),
+        },
+        default: Preset::Span(presence::THROTTLE),
+        about: "Least time between two updates about one user to those who watch.",
     },
     Setting {
         key: "log.level",
@@ -141,8 +334,11 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("", "The process"),
     ("server", "Clients"),
     ("admin", "Probes and metrics"),
+    ("store", "The database"),
     ("auth", "Who may log in"),
     ("gateway", "Connections"),
+    ("rooms", "Rooms"),
+    ("presence", "Who is here"),
     ("log", "Logging"),
     ("shutdown", "Stopping"),
 ];
@@ -168,6 +364,8 @@ impl Setting {
         match self.default {
             Preset::Span(span) => Value::Span(span),
             Preset::Count(count) => Value::Count(count),
+            Preset::Room(field) => Value::Count(field(RoomLimits::default())),
+            Preset::RoomSpan(field) => Value::Span(field(RoomLimits::default())),
             Preset::Text(text) => self
                 .kind
                 .read(&super::value::Raw::Text(text.to_owned()))

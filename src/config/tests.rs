@@ -31,14 +31,14 @@ fn check(
 }
 
 fn key() -> String {
-    format!("[[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\n")
+    format!("[[auth.keys]]\nalg = \"HS256\"\nsecret = \"{SECRET}\"\n")
 }
 
 #[test]
 fn without_anything_it_is_development_on_loopback() {
     let (config, resolved) = check("", &[], &[]).expect("sound");
-    assert!(config.dev);
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert!(config.gateway.dev);
+    assert_eq!(config.gateway.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.grace, settings::GRACE_DEV);
     assert_eq!(resolved.get("shutdown.grace").1, Source::DevDefault);
@@ -71,10 +71,11 @@ fn flags_win_over_the_environment_over_the_file_over_defaults() {
 #[test]
 fn all_problems_of_all_layers_are_reported_together() {
     let file = "colour = \"red\"\n[server]\nlisten = \"here\"\nlisten_on = 5\n\
-                [gateway]\nheartbeat_interval = 25\n[[auth.keys]]\nalgorithm = \"HS256\"\nsecret = \"short\"\n";
+                [gateway]\nheartbeat_interval = 25\n[[auth.keys]]\nalg = \"HS256\"\nsecret = \"short\"\n";
     let environment = [
         ("ROOKERY_LOG__FORMAT", "xml"),
         ("ROOKERY_LISTEN", "127.0.0.1:1"),
+        ("ROOKERY_GATEWAY__COMMANDS_BURST", "1"),
         ("ROOKERY_BIN", "not a setting"),
         ("ROOKERY_PORT_8080_TCP_ADDR", "10.0.0.1"),
         ("ROOKERY_GATEWAY_SERVICE_HOST", "10.0.0.1"),
@@ -88,7 +89,8 @@ fn all_problems_of_all_layers_are_reported_together() {
         "server.listen_on: no such setting; did you mean \"server.listen\"? (rookery.toml line 4)",
         "server.listen: \"here\" is not an address; write it like \"127.0.0.1:8080\" (rookery.toml line 3)",
         "gateway.heartbeat_interval: 25 is not a duration; write it like \"30s\" (units: ms, s, m, h, d) (rookery.toml line 6)",
-        "auth.keys[0].secret: has 5 bytes; HS256 wants at least 32 (try: openssl rand -hex 32) (rookery.toml line 7)",
+        "auth.keys[0].secret: must have at least 32 bytes (rookery.toml line 7)",
+        "gateway.commands_burst: must be at least commands_per_second (environment variable ROOKERY_GATEWAY__COMMANDS_BURST)",
         "log.format: \"xml\" is not one of \"text\", \"json\" (environment variable ROOKERY_LOG__FORMAT)",
         "listen: no such setting; did you mean \"server.listen\"? (environment variable ROOKERY_LISTEN)",
         "shutdown.grace: 1ms is too small; it must be 1s to 1h (flag --set shutdown.grace)",
@@ -99,7 +101,7 @@ fn all_problems_of_all_layers_are_reported_together() {
             "{expected}\nin {problems:#?}"
         );
     }
-    assert_eq!(problems.len(), 9, "{problems:#?}");
+    assert_eq!(problems.len(), 10, "{problems:#?}");
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn development_mode_follows_its_table() {
         let loaded = check(&file, &[], &[("server.listen", listen), ("dev", dev)]);
         let case = format!("keys {keys}, {listen}, dev {dev}: {loaded:?}");
         match (loaded, expected) {
-            (Ok((config, _)), Ok(dev)) => assert_eq!(config.dev, dev, "{case}"),
+            (Ok((config, _)), Ok(dev)) => assert_eq!(config.gateway.dev, dev, "{case}"),
             (Err(problems), Err(words)) => {
                 assert_eq!(problems.len(), 1, "{case}");
                 assert!(problems[0].contains(words), "{case}");

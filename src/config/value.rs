@@ -2,10 +2,9 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use super::{
-    auth_key::{self, AuthKey},
-    duration,
-};
+use rookery_gateway::auth::KeyConfig;
+
+use super::{auth_key, duration};
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +58,7 @@ pub(crate) enum Value {
     /// `None` is `"auto"`.
     Switch(Option<bool>),
     Texts(Vec<String>),
-    Keys(Vec<AuthKey>),
+    Keys(Vec<KeyConfig>),
 }
 
 /// What was found in a layer, before it is understood.
@@ -93,7 +92,12 @@ impl Flaw {
     }
 }
 
-const BYTE_UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const BYTE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("", 1),
+];
 
 impl Kind {
     /// Reads a value.
@@ -163,7 +167,7 @@ impl Kind {
             Value::Text(text) => quoted(text),
             Value::Address(address) => quoted(&address.to_string()),
             Value::Span(span) => quoted(&duration::format(*span)),
-            Value::Count(count) if matches!(self, Self::Bytes { .. }) => {
+            Value::Count(count) if matches!(self, Self::Bytes { .. }) && *count > 0 => {
                 quoted(&format_bytes(*count))
             }
             Value::Count(count) => count.to_string(),
@@ -305,6 +309,7 @@ fn texts(raw: &Raw) -> Result<Vec<String>, String> {
                 .collect());
         }
         Raw::Text(text) => inline(text).ok_or_else(no)?,
+        Raw::Toml(toml::Value::String(one)) => return Ok(vec![one.clone()]),
         Raw::Toml(value) => value.clone(),
     };
     let items = list.as_array().ok_or_else(no)?;
