@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455), the server's side, as pure functions over bytes: no sockets, no tasks.
 //!
-//! [`handshake`] judges the upgrade request, [`Decoder`] turns received bytes into messages,
+//! `handshake` judges the upgrade request, [`Decoder`] turns received bytes into messages,
 //! [`frame`] builds what is sent, [`mask`] undoes the clients' masking. Extensions are not
 //! negotiated, so the reserved bits are always zero.
 

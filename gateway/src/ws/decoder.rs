@@ -397,11 +397,12 @@ fn parse_header(bytes: &[u8]) -> Result<Parsed, Violation> {
         return Ok(Parsed::Missing(header_len - bytes.len()));
     }
     let (len, key) = bytes[2..header_len].split_at(len_bytes);
-    let payload_len = match short_len {
-        126 | 127 => len
-            .iter()
-            .fold(0, |len, &byte| (len << 8) | u64::from(byte)),
-        short => u64::from(short),
+    let payload_len = if let Ok(len) = <[u8; 2]>::try_from(len) {
+        u64::from(u16::from_be_bytes(len))
+    } else if let Ok(len) = <[u8; 8]>::try_from(len) {
+        u64::from_be_bytes(len)
+    } else {
+        u64::from(short_len)
     };
     match short_len {
         126 if payload_len < 126 => return Err(Violation::LengthNotMinimal),
