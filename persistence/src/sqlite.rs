@@ -5,8 +5,8 @@
 //!    │                    └─wakes──► sqlite-checkpoint ──copies pages──┘        ▲
 //!    └─────queue──► sqlite-reader-1, -2 ────────────────────────────────────────┘
 //! ```
-//! Reading order: [`schema`] opens connections, [`statements`] and [`queries`] are the SQL,
-//! [`writer`] the group commit, [`error`] what failures mean, [`check`] the soundness check.
+//! Reading order: `schema` opens connections, `statements` and `queries` are the SQL,
+//! `writer` the group commit, `error` what failures mean, `check` the soundness check.
 //!
 //! Invariants:
 //! - Only the writer thread changes tables; an answer is given only after its sync returned.

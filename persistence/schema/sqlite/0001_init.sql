@@ -1,5 +1,6 @@
--- What each table is for: ../README.md. Keys are clustered; a blob is always the last column.
+-- What each table is for, and why it lies in the file as it does: ../README.md.
 
+-- In the order of writing, with its key as an index: the one table where that is cheaper.
 CREATE TABLE room_log (
     room          TEXT    NOT NULL,
     offset        INTEGER NOT NULL,
@@ -9,7 +10,7 @@ CREATE TABLE room_log (
     target        INTEGER NOT NULL,
     event         BLOB    NOT NULL,
     PRIMARY KEY (room, offset, epoch)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE room_marks (
     room   TEXT    NOT NULL,
