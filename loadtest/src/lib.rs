@@ -1,1 +1,23 @@
-//! x
+//! Rookery's load and proof tool: a client of the wire, and nothing of the server's inside.
+//!
+//! Reading order: [`client`] speaks the wire over a foreign WebSocket library; [`replica`] folds a
+//! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
+//! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
+//! recorders at random through whatever happens to the server; [`server`] runs the real binary as
+//! a child process; [`bench`] holds the cheap listeners and histograms of the benches.
+//!
+//! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
+//! unknown until the final log tells; the checker is linear in the history.
+
+pub mod bench;
+pub mod checker;
+pub mod client;
+pub mod history;
+pub mod limits;
+pub mod recorder;
+pub mod replica;
+pub mod server;
+pub mod workload;
+
+#[cfg(test)]
+mod fake;

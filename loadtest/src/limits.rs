@@ -1,0 +1,45 @@
+//! Every queue, wait and size of the load test: the bound, why, and what happens when full.
+
+use std::time::Duration;
+
+/// Server frames waiting for the test to read them. When full the client stops reading its
+/// socket, so the server sees a slow reader: what a real client that lags looks like.
+pub(crate) const INCOMING_FRAMES_MAX: usize = 128 * 1024;
+/// Client frames waiting for the socket. When full `call` waits.
+pub(crate) const OUTGOING_FRAMES_MAX: usize = 4 * 1024;
+/// Client frames written before one flush: one system call for a burst, no starving of reads.
+pub(crate) const WRITE_BATCH_MAX: usize = 64;
+/// Bytes of one server message. A join may answer 512 KiB of events; JSON escapes may double it.
+pub(crate) const SERVER_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes tungstenite allocates per connection for reading. Its default (128 KiB) would make the
+/// client, not the server, the largest process of a test with many connections.
+pub(crate) const READ_BUFFER_BYTES: usize = 8 * 1024;
+
+/// How long a command may stay unanswered. The server itself gives up after 10 s.
+pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(15);
+/// How long TCP, upgrade and `welcome` may take together.
+pub const CONNECT_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+/// First pause between two attempts to connect.
+pub const RECONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// Longest pause between two attempts: a restarted server is found within half a second.
+pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// Bytes of the history file kept in memory before they are written.
+pub(crate) const HISTORY_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of one history line: the largest server message with its envelope.
+pub(crate) const HISTORY_LINE_BYTES_MAX: usize = 2 * SERVER_MESSAGE_BYTES_MAX;
+/// Examples kept for each kind of violation; the rest are counted.
+pub const EXAMPLES_MAX: usize = 20;
+/// Events asked for in one page when a whole log is read: the most a page may hold.
+pub(crate) const PAGE_EVENTS: u32 = rookery_proto::limits::HISTORY_EVENTS_MAX;
+
+/// How long a freshly started server may take to write its ready file.
+pub const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a server may take to end after SIGTERM: its grace period and a little more.
+pub const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
+/// Pause between two looks at something only polling can tell.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+const _: () = assert!(RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis());
+const _: () = assert!(SERVER_MESSAGE_BYTES_MAX < HISTORY_LINE_BYTES_MAX);
+const _: () = assert!(WRITE_BATCH_MAX <= OUTGOING_FRAMES_MAX);

@@ -1,0 +1,200 @@
+//! One client of a workload: works until nothing is left, then comes to the final heads.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use rookery_proto::v1;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Progress, RunError, Workload, insist};
+use crate::{
+    client::command,
+    recorder::{RecordingClient, Step},
+};
+
+/// Messages a client that joins in the middle starts with.
+const JOIN_MESSAGES: u32 = 50;
+
+/// Joins all rooms and works until the workload's commands are used up and all answers are in.
+pub(super) async fn work(
+    workload: Workload,
+    mut client: RecordingClient,
+    progress: Arc<Progress>,
+    deadline: Instant,
+) -> Result<RecordingClient, RunError> {
+    let seed = workload.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(client.number());
+    let mut random = Rng::with_seed(seed);
+    let rooms = workload.room_ids();
+    for room in &rooms {
+        // Some see the log from its beginning, some from a page.
+        let join = if random.bool() {
+            command::join_after(room, 0)
+        } else {
+            command::join_last(room, JOIN_MESSAGES)
+        };
+        insist(&mut client, join, deadline).await?;
+    }
+    let mut worker = Worker {
+        serial: u64::from(client.number()) << 32,
+        workload,
+        client,
+        progress,
+        deadline,
+        rooms,
+        random,
+        pause_until: Instant::now(),
+        answer_due: None,
+    };
+    worker.run().await?;
+    Ok(worker.client)
+}
+
+struct Worker {
+    workload: Workload,
+    client: RecordingClient,
+    progress: Arc<Progress>,
+    deadline: Instant,
+    rooms: Vec<String>,
+    random: Rng,
+    /// Makes texts and client ids unique, also among clients of one user.
+    serial: u64,
+    /// The server asked for a pause until then.
+    pause_until: Instant,
+    /// When the connection is given up if nothing is answered; `None`: nothing is in flight.
+    answer_due: Option<Instant>,
+}
+
+impl Worker {
+    async fn run(&mut self) -> Result<(), RunError> {
+        loop {
+            let open = self.client.in_flight() + self.client.retries();
+            if self.progress.none_left() && open == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= self.deadline {
+                return Err(RunError::Deadline {
+                    client: self.client.number(),
+                    open,
+                    after: self.workload.deadline,
+                });
+            }
+            if !self.client.is_connected() {
+                self.reconnect().await?;
+                continue;
+            }
+            let paused = Instant::now() < self.pause_until;
+            let room_for_more = self.client.in_flight() < self.workload.in_flight_max;
+            if room_for_more && !paused && self.invoke().await {
+                continue;
+            }
+            self.step(paused && room_for_more).await;
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), RunError> {
+        let client = self.client.number();
+        let connected = self.client.connect(self.deadline).await;
+        connected.map_err(|source| RunError::Connect {
+            client,
+            source: Box::new(source),
+        })?;
+        self.progress.reconnected();
+        self.answer_due = Some(Instant::now() + self.workload.answer_deadline);
+        Ok(())
+    }
+
+    /// A retry first, else a new command; false when there is neither.
+    async fn invoke(&mut self) -> bool {
+        if self.client.retries() > 0 {
+            self.client.retry().await;
+            self.progress.retried_one();
+        } else if self.progress.take() {
+            let room = &self.rooms[self.random.usize(0..self.rooms.len())];
+            let Some(replica) = self.client.replica(room) else {
+                return false;
+            };
+            self.serial += 1;
+            let user = self.client.user();
+            let weights = &self.workload.weights;
+            let command = weights.choose(replica, user, self.serial, &mut self.random);
+            self.client.invoke(command).await;
+            self.progress.invoked_one();
+        } else {
+            return false;
+        }
+        self.answer_due
+            .get_or_insert(Instant::now() + self.workload.answer_deadline);
+        true
+    }
+
+    async fn step(&mut self, wake_after_pause: bool) {
+        let due = self.answer_due.unwrap_or(self.deadline).min(self.deadline);
+        let until = if wake_after_pause {
+            due.min(self.pause_until)
+        } else {
+            due
+        };
+        let before = self.client.in_flight();
+        let Ok(step) = timeout_at(until, self.client.step()).await else {
+            if self.answer_due.is_some_and(|due| Instant::now() >= due) {
+                // Nobody answers: what is in flight is unknown from here on.
+                self.client.cut();
+                self.progress.unknown_some(before);
+                self.answer_due = None;
+            }
+            return;
+        };
+        match step {
+            Step::Answered { answer, .. } => {
+                self.answer_due = (self.client.in_flight() > 0)
+                    .then(|| Instant::now() + self.workload.answer_deadline);
+                match answer {
+                    Ok(_) => self.progress.acked_one(),
+                    Err(error) => {
+                        self.progress.refused_one();
+                        self.pause(&error);
+                    }
+                }
+            }
+            Step::Event(_) => self.progress.event(),
+            Step::Disconnected(_) => {
+                self.progress.unknown_some(before);
+                self.answer_due = None;
+            }
+            Step::Notice(_) | Step::Other => {}
+        }
+    }
+
+    fn pause(&mut self, error: &v1::Error) {
+        if error.retry_after_ms > 0 {
+            let pause = Duration::from_millis(u64::from(error.retry_after_ms));
+            self.pause_until = Instant::now() + pause;
+        }
+    }
+}
+
+/// Comes to the final heads, asks for unread once more, and records the replicas. Gives a line for
+/// each room that did not come to its head.
+pub(super) async fn settle(
+    mut client: RecordingClient,
+    heads: BTreeMap<String, u64>,
+    deadline: Instant,
+) -> Vec<String> {
+    let mut unsettled = Vec::new();
+    for (room, head) in &heads {
+        if let Err(error) = client.settle(room, *head, deadline).await {
+            unsettled.push(error.to_string());
+        }
+    }
+    for ask in [command::rooms("", 0)].into_iter().chain(
+        heads
+            .iter()
+            .map(|(room, head)| command::mark_read(room, *head)),
+    ) {
+        if let Err(error) = insist(&mut client, ask, deadline).await {
+            unsettled.push(error.to_string());
+        }
+    }
+    client.finish();
+    unsettled
+}

@@ -1,0 +1,136 @@
+//! How far a workload is, readable while it runs.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+};
+
+/// Counts of a running workload.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Commands that may still be invoked.
+    left: AtomicI64,
+    invoked: AtomicU64,
+    acked: AtomicU64,
+    refused: AtomicU64,
+    unknown: AtomicU64,
+    retried: AtomicU64,
+    events: AtomicU64,
+    reconnects: AtomicU64,
+    open: AtomicI64,
+}
+
+impl Progress {
+    pub(super) fn begin(&self, operations: u64) {
+        self.left
+            .store(i64::try_from(operations).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// Takes one of the commands left.
+    pub(super) fn take(&self) -> bool {
+        self.left.fetch_sub(1, Relaxed) > 0
+    }
+
+    pub(super) fn none_left(&self) -> bool {
+        self.left.load(Relaxed) <= 0
+    }
+
+    pub(super) fn invoked_one(&self) {
+        self.invoked.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn retried_one(&self) {
+        self.retried.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn acked_one(&self) {
+        self.acked.fetch_add(1, Relaxed);
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn refused_one(&self) {
+        self.refused.fetch_add(1, Relaxed);
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn unknown_some(&self, count: usize) {
+        self.unknown.fetch_add(count as u64, Relaxed);
+        self.open
+            .fetch_sub(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    pub(super) fn event(&self) {
+        self.events.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn reconnected(&self) {
+        self.reconnects.fetch_add(1, Relaxed);
+    }
+
+    /// Commands invoked, without retries.
+    #[must_use]
+    pub fn invoked(&self) -> u64 {
+        self.invoked.load(Relaxed)
+    }
+
+    /// Commands acknowledged.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acked.load(Relaxed)
+    }
+
+    /// Commands refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Commands whose outcome was unknown when their connection ended.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.unknown.load(Relaxed)
+    }
+
+    /// Sends repeated with the same client id.
+    #[must_use]
+    pub fn retried(&self) -> u64 {
+        self.retried.load(Relaxed)
+    }
+
+    /// Events delivered live.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events.load(Relaxed)
+    }
+
+    /// Sessions after the first of each client.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Relaxed)
+    }
+
+    /// Commands in flight now.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        u64::try_from(self.open.load(Relaxed)).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "invoked {} acked {} refused {} unknown {} retried {} in flight {} events {} reconnects {}",
+            self.invoked(),
+            self.acked(),
+            self.refused(),
+            self.unknown(),
+            self.retried(),
+            self.in_flight(),
+            self.events(),
+            self.reconnects()
+        )
+    }
+}
