@@ -1,6 +1,6 @@
 //! The `rookery` binary: configuration, wiring, telemetry.
 //!
-//! Reading order: [`cli`] is what can be asked, [`config`] what can be set, [`serve`] starts and
+//! Reading order: [`cli`] is what can be asked, [`config`] what can be set, [`mod@serve`] starts and
 //! stops everything, [`admin`] are probes, metrics and signals on a runtime of their own,
 //! [`readiness`] the latch they show, [`telemetry`] logs and metrics, [`exit`] how it ends.
 

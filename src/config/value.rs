@@ -9,8 +9,6 @@ use super::{auth_key, duration};
 /// What a setting takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// Any text.
-    Text,
     /// A file or folder.
     Path,
     /// IP address and port.
@@ -92,7 +90,8 @@ impl Flaw {
     }
 }
 
-const BYTE_UNITS: [(&str, u64); 4] = [
+const BYTE_UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
@@ -107,7 +106,7 @@ impl Kind {
     pub(crate) fn read(self, raw: &Raw) -> Result<Value, Vec<Flaw>> {
         let flaw = |message: String| vec![Flaw::whole(message)];
         match self {
-            Self::Text | Self::Path => text(raw).map(Value::Text).map_err(flaw),
+            Self::Path => text(raw).map(Value::Text).map_err(flaw),
             Self::Address => address(raw).map(Value::Address).map_err(flaw),
             Self::Span { min, max } => span(raw, min, max).map(Value::Span).map_err(flaw),
             Self::Count { min, max } => {
@@ -137,7 +136,6 @@ impl Kind {
     /// What it takes, for people: part of the reference page.
     pub(crate) fn describe(self) -> String {
         match self {
-            Self::Text => "text".to_owned(),
             Self::Path => "path".to_owned(),
             Self::Address => "IP address and port; port 0 takes a free one".to_owned(),
             Self::Span { min, max } => format!(
@@ -355,7 +353,7 @@ mod tests {
             max: 1 << 20,
         };
         for (kind, text, toml_text) in [
-            (Kind::Text, "a b", "\"a b\""),
+            (Kind::Path, "a b", "\"a b\""),
             (Kind::Address, "localhost:80", "\"127.0.0.1:80\""),
             (Kind::Address, "[::1]:80", "\"[::1]:80\""),
             (span, "5s", "\"5s\""),
