@@ -57,7 +57,7 @@ pub struct Record {
 
 /// What a client did or saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum What {
     /// A session was welcomed.
     Opened {
