@@ -76,7 +76,7 @@ pub(crate) fn main(
         let drained = services.stop(config.grace, &readiness).await;
         Ok(match ended {
             Ended::Asked => drained,
-            Ended::Fenced => Exit::Failed,
+            Ended::Lost => Exit::Failed,
         })
     });
     runtime.shutdown_timeout(RUNTIME_END_WAIT);
@@ -88,8 +88,8 @@ pub(crate) fn main(
 enum Ended {
     /// A signal.
     Asked,
-    /// Another process owns the rooms now.
-    Fenced,
+    /// The rooms no longer serve.
+    Lost,
 }
 
 async fn wait(mut stop: watch::Receiver<Option<StopSignal>>, services: &Services) -> Ended {
@@ -99,9 +99,9 @@ async fn wait(mut stop: watch::Receiver<Option<StopSignal>>, services: &Services
             tracing::info!(signal = name, "stopping");
             Ended::Asked
         }
-        () = services.fenced() => {
-            tracing::error!("stopping: the rooms of this process were taken over");
-            Ended::Fenced
+        reason = services.lost() => {
+            tracing::error!(reason, "stopping, the rooms are lost");
+            Ended::Lost
         }
     }
 }

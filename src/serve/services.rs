@@ -134,13 +134,13 @@ impl Services {
         self.store.durability()
     }
 
-    /// Returns when another process has taken the rooms.
-    pub(super) async fn fenced(&self) {
+    /// Returns when the rooms no longer serve, and says why.
+    pub(super) async fn lost(&self) -> &'static str {
         let mut health = self.rooms.health();
-        let fenced = health.wait_for(|health| *health == Health::Fenced);
-        if fenced.await.is_err() {
-            // The node is gone without saying so: nothing serves rooms any more.
-            tracing::error!("the rooms ended by themselves");
+        let fenced = health.wait_for(|health| *health == Health::Fenced).await;
+        match fenced {
+            Ok(_) => "another process has taken the rooms",
+            Err(_) => "the rooms ended by themselves",
         }
     }
 
