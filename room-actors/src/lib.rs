@@ -31,4 +31,5 @@ pub use health::Health;
 pub use limits::RoomLimits;
 pub use node::{RoomsConfig, RoomsNode, RoomsPorts, StartError, StopReport, start};
 
-
+#[cfg(test)]
+mod tests;

@@ -31,3 +31,5 @@ mod settle;
 pub(crate) mod state;
 pub(crate) mod wake;
 
+#[cfg(test)]
+mod tests;

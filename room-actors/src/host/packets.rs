@@ -33,15 +33,15 @@ impl Host {
                     requests += 1;
                     self.take_request(from, &link, request, &mut grouped);
                 }
+                // A room that sleeps has no listeners.
+                Some(Body::RoomDetach(detach)) if !self.rooms.is_awake(&detach.room) => {}
                 Some(Body::RoomDetach(detach)) => {
-                    // A room that sleeps has no listeners.
-                    if self.rooms.is_awake(&detach.room) {
-                        let work = Work::Detach {
-                            gateway: from.clone(),
-                            session: detach.session,
-                        };
-                        grouped.entry(detach.room).or_default().push(work);
-                    }
+                    let gateway = from.clone();
+                    let work = Work::Detach {
+                        gateway,
+                        session: detach.session,
+                    };
+                    grouped.entry(detach.room).or_default().push(work);
                 }
                 Some(Body::RoomResync(resync)) => self.take_resync(from, resync, &mut grouped),
                 Some(other) => {

@@ -207,11 +207,11 @@ impl Shell {
         awake.heed_health();
         match message {
             RoomMsg::Work(work) => {
-                awake.from_host();
+                awake.count_host_message();
                 awake.waiting.extend(work);
             }
             RoomMsg::PrepareSleep { stopping } => {
-                awake.from_host();
+                awake.count_host_message();
                 awake.sleep_wanted = Some(stopping);
             }
             RoomMsg::Committed { seq } => {
@@ -378,7 +378,7 @@ impl Shell {
 }
 
 impl Awake {
-    fn from_host(&mut self) {
+    fn count_host_message(&mut self) {
         self.handled += 1;
         if self.sleep_wanted != Some(true) {
             self.sleep_wanted = None;

@@ -48,12 +48,17 @@ impl Effects {
         self.outputs.push(Output::Reply { ticket, result });
     }
 
-    pub(super) fn to_gateway(&mut self, gateway: &EndpointId, body: packet::Body) {
+    pub(super) fn send_to_gateway(&mut self, gateway: &EndpointId, body: packet::Body) {
         let gateway = gateway.clone();
         self.outputs.push(Output::ToGateway { gateway, body });
     }
 
-    pub(super) fn to_user(&mut self, user: &UserId, notice: v1::notice::Body, except_session: u64) {
+    pub(super) fn tell_user(
+        &mut self,
+        user: &UserId,
+        notice: v1::notice::Body,
+        except_session: u64,
+    ) {
         self.outputs.push(Output::ToUser {
             user: user.clone(),
             notice,

@@ -247,7 +247,7 @@ impl Listeners {
                 signal: signal.clone(),
                 except_session,
             };
-            fx.to_gateway(&gateway.endpoint, packet::Body::RoomSignal(body));
+            fx.send_to_gateway(&gateway.endpoint, packet::Body::RoomSignal(body));
         }
     }
 
@@ -274,7 +274,7 @@ impl Listeners {
                     0
                 },
             };
-            fx.to_gateway(&gateway.endpoint, packet::Body::RoomEvent(body));
+            fx.send_to_gateway(&gateway.endpoint, packet::Body::RoomEvent(body));
         }
     }
 

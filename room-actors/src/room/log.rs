@@ -14,7 +14,7 @@ use super::{
     command::{Ticket, Who},
     fold,
 };
-use crate::limits::{RING_BYTES_MAX, RING_EVENTS_MAX};
+use crate::limits::RING_BYTES_MAX;
 
 /// One event as memory keeps it.
 #[derive(Clone, Debug)]
@@ -84,25 +84,31 @@ pub(super) struct Pending {
 }
 
 /// Committed prefix (its newest part in memory) and what is in flight behind it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
     head: Offset,
     head_count: u64,
     applied_count: u64,
     ring: VecDeque<Entry>,
     ring_bytes: usize,
+    ring_events_max: usize,
     pending: VecDeque<Pending>,
 }
 
 impl Log {
     /// The log of a room that just woke: `tail` is dense and ends at the head.
-    pub(super) fn new(tail: Vec<LogRow>) -> Self {
-        let mut log = Self::default();
-        if let Some(last) = tail.last() {
-            log.head = last.offset;
-            log.head_count = last.message_count;
-            log.applied_count = last.message_count;
-        }
+    pub(super) fn new(tail: Vec<LogRow>, ring_events_max: usize) -> Self {
+        let head = tail.last().map_or(Offset::ZERO, |row| row.offset);
+        let count = tail.last().map_or(0, |row| row.message_count);
+        let mut log = Self {
+            head,
+            head_count: count,
+            applied_count: count,
+            ring: VecDeque::new(),
+            ring_bytes: 0,
+            ring_events_max,
+            pending: VecDeque::new(),
+        };
         for row in tail {
             log.push(row.into());
         }
@@ -172,7 +178,7 @@ impl Log {
     fn push(&mut self, entry: Entry) {
         self.ring_bytes += entry.event.len();
         self.ring.push_back(entry);
-        while self.ring.len() > RING_EVENTS_MAX
+        while self.ring.len() > self.ring_events_max
             || (self.ring_bytes > RING_BYTES_MAX && self.ring.len() > 1)
         {
             let oldest = self.ring.pop_front().expect("longer than one");

@@ -7,7 +7,6 @@ use rookery_proto::{
 use rustc_hash::FxHashMap;
 
 use super::{fold, sent};
-use crate::limits::MESSAGES_KEPT_MAX;
 
 /// A message with all applied marks, for decisions only: nothing of it is shown to anyone.
 #[derive(Debug)]
@@ -82,13 +81,22 @@ impl MessageView {
 }
 
 /// Views of messages that were marked lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Messages {
+    kept_max: usize,
     views: FxHashMap<Offset, MessageView>,
     clock: u64,
 }
 
 impl Messages {
+    pub(super) fn new(kept_max: usize) -> Self {
+        Self {
+            kept_max,
+            views: FxHashMap::default(),
+            clock: 0,
+        }
+    }
+
     pub(super) fn contains(&self, target: Offset) -> bool {
         self.views.contains_key(&target)
     }
@@ -102,7 +110,7 @@ impl Messages {
 
     /// Keeps a view. When full, the least recently used quarter leaves, but none with a mark in flight.
     pub(super) fn insert(&mut self, target: Offset, view: MessageView, head: Offset) {
-        if self.views.len() >= MESSAGES_KEPT_MAX {
+        if self.views.len() >= self.kept_max {
             let mut used: Vec<_> = self.views.values().map(|view| view.used).collect();
             let quarter = used.len() / 4;
             let (_, &mut oldest, _) = used.select_nth_unstable(quarter);

@@ -16,7 +16,7 @@ use super::{
     pages::Keep,
     state::{Handled, ReadMove, RoomState},
 };
-use crate::limits::{ANSWER_BYTES_MAX, RESUME_EVENTS_MAX, SNAPSHOT_EVENTS};
+use crate::limits::{ANSWER_BYTES_MAX, SNAPSHOT_EVENTS};
 
 /// How a join or a resync gets its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl RoomState {
                 Plan::ReadFence
             };
         }
-        if head.0 - after.0 > RESUME_EVENTS_MAX {
+        if head.0 - after.0 > self.memory.resume_events_max {
             return self.plan_reset();
         }
         let from = after.next();
@@ -87,7 +87,7 @@ impl RoomState {
     fn last_messages(&self, count: u64) -> (Offset, Offset) {
         let head = self.log.head();
         let longest = Offset(head.0.saturating_sub(u64::from(HISTORY_EVENTS_MAX)) + 1);
-        if longest < self.log.ring_first() {
+        if longest < self.log.ring_first() || count > self.log.head_count() {
             return (longest, head);
         }
         let before = self.log.head_count().saturating_sub(count);
@@ -166,7 +166,7 @@ impl RoomState {
             reset,
             events,
         };
-        fx.to_gateway(gateway, packet::Body::RoomEvents(body));
+        fx.send_to_gateway(gateway, packet::Body::RoomEvents(body));
     }
 
     /// A raw range, encoded. What is in memory is in its final bytes already.

@@ -7,7 +7,7 @@ use rookery_proto::ids::{Epoch, Offset, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::limits::{SENT_HASHES_MAX, SENT_LOAD_MAX, SENT_RESULTS_MAX};
+use crate::limits::{Memory, SENT_HASHES_MAX};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SentResult {
@@ -53,14 +53,16 @@ pub(super) struct SentIds {
     hashes: usize,
     /// Nothing was ever sent before memory began: there is nothing to load.
     from_the_beginning: bool,
+    memory: Memory,
     /// One id the store was just asked for and does not have.
     absent: Option<(UserId, String)>,
 }
 
 impl SentIds {
-    pub(super) fn new(from_the_beginning: bool) -> Self {
+    pub(super) fn new(from_the_beginning: bool, memory: Memory) -> Self {
         Self {
             from_the_beginning,
+            memory,
             ..Self::default()
         }
     }
@@ -97,6 +99,7 @@ impl SentIds {
         result: SentResult,
         committed: Offset,
     ) {
+        self.absent = None;
         let client_id: Arc<str> = client_id.into();
         let from_the_beginning = self.from_the_beginning;
         if !self.users.contains_key(user) {
@@ -109,22 +112,30 @@ impl SentIds {
         let sent = self.users.get_mut(user).expect("put there above");
         sent.results.insert(Arc::clone(&client_id), result);
         self.order.push_back((user.clone(), client_id));
-        if self.order.len() > SENT_RESULTS_MAX {
-            self.forget_oldest();
+        if self.order.len() > self.memory.sent_results_max {
+            self.forget_oldest(committed);
         }
         if self.hashes > SENT_HASHES_MAX {
             self.forget_all(committed);
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let (user, client_id) = self.order.pop_front().expect("longer than its bound");
-        if let Some(sent) = self.users.get_mut(&user)
-            && sent.results.remove(&client_id).is_some()
-            && sent.older.insert(xxh3_64(client_id.as_bytes()))
+    /// Keeps only the hash of the oldest result; one in flight stays, as the store does not
+    /// answer for it yet.
+    fn forget_oldest(&mut self, committed: Offset) {
+        let Some((user, client_id)) = self.order.front() else {
+            return;
+        };
+        if let Some(sent) = self.users.get_mut(user)
+            && let Some(result) = sent.results.get(client_id)
         {
-            self.hashes += 1;
+            if result.offset > committed {
+                return;
+            }
+            sent.results.remove(client_id);
+            self.hashes += usize::from(sent.older.insert(xxh3_64(client_id.as_bytes())));
         }
+        self.order.pop_front();
     }
 
     /// Forgets all but what is in flight: the store does not answer for that yet.
@@ -153,7 +164,7 @@ impl SentIds {
         epochs: &EpochList,
         head: Offset,
     ) {
-        let complete = rows.len() < SENT_LOAD_MAX as usize;
+        let complete = rows.len() < self.memory.sent_load_max as usize;
         self.users.entry(user.clone()).or_default();
         for row in rows.into_iter().rev() {
             self.learn_row(row, epochs, head);
@@ -229,17 +240,20 @@ mod tests {
 
     #[test]
     fn unknown_user_needs_the_store_unless_memory_is_whole() {
-        assert_eq!(SentIds::new(true).find(&user("a"), "x", 0), Known::New);
         assert_eq!(
-            SentIds::new(false).find(&user("a"), "x", 0),
+            SentIds::new(true, Memory::default()).find(&user("a"), "x", 0),
+            Known::New
+        );
+        assert_eq!(
+            SentIds::new(false, Memory::default()).find(&user("a"), "x", 0),
             Known::NeedSender
         );
     }
 
     #[test]
     fn forgotten_result_is_asked_for_by_its_id() {
-        let mut sent = SentIds::new(true);
-        for n in 1..=SENT_RESULTS_MAX as u64 + 1 {
+        let mut sent = SentIds::new(true, Memory::default());
+        for n in 1..=crate::limits::SENT_RESULTS_MAX as u64 + 1 {
             sent.insert(&user("a"), &n.to_string(), result(n), Offset(n));
         }
         assert_eq!(sent.find(&user("a"), "1", 1_000), Known::NeedSentId);
@@ -249,7 +263,7 @@ mod tests {
 
     #[test]
     fn result_older_than_its_time_is_new() {
-        let mut sent = SentIds::new(true);
+        let mut sent = SentIds::new(true, Memory::default());
         sent.insert(&user("a"), "x", result(1), Offset(1));
         let ttl = u64::try_from(SENT_ID_TTL.as_millis()).unwrap();
         assert_eq!(
@@ -271,7 +285,7 @@ mod tests {
             digest: 7,
             time_ms: 1_000,
         };
-        let mut sent = SentIds::new(false);
+        let mut sent = SentIds::new(false, Memory::default());
         sent.learn_sender(&user("a"), vec![row(6, 1), row(5, 1)], &epochs, Offset(6));
         assert_eq!(sent.find(&user("a"), "x", 1_000), Known::New);
         sent.learn_sender(&user("a"), vec![row(6, 1), row(4, 1)], &epochs, Offset(6));
@@ -280,7 +294,7 @@ mod tests {
 
     #[test]
     fn forgetting_all_keeps_what_is_in_flight() {
-        let mut sent = SentIds::new(true);
+        let mut sent = SentIds::new(true, Memory::default());
         sent.insert(&user("a"), "done", result(1), Offset(1));
         sent.insert(&user("a"), "flying", result(2), Offset(1));
         sent.forget_all(Offset(1));

@@ -69,17 +69,17 @@ impl RoomState {
             Change::Opened { members, by } => {
                 for user in members {
                     let added = self.added_to_room(by);
-                    fx.to_user(user, added, except);
+                    fx.tell_user(user, added, except);
                 }
             }
             Change::Joined { by } => {
                 let added = self.added_to_room(by);
-                fx.to_user(&pending.actor, added, except);
+                fx.tell_user(&pending.actor, added, except);
             }
             Change::Left => {
                 self.listeners.detach_user(&pending.actor);
                 let room = self.room.as_str().to_owned();
-                fx.to_user(
+                fx.tell_user(
                     &pending.actor,
                     notice::Body::LeftRoom(v1::LeftRoom { room }),
                     except,
@@ -138,7 +138,7 @@ impl RoomState {
             };
             self.listeners
                 .signal(&self.room, signal::Body::Read(signal), who.session, fx);
-            fx.to_user(
+            fx.tell_user(
                 &who.user,
                 notice::Body::CursorMoved(self.cursor(&who)),
                 who.session,

@@ -32,7 +32,9 @@ use super::{
     rates::Rates,
     sent::SentIds,
 };
-use crate::limits::{CURSOR_BEHIND_MAX, CURSOR_FLUSH_AFTER, IN_FLIGHT_EVENTS_MAX, RoomLimits};
+use crate::limits::{
+    CURSOR_BEHIND_MAX, CURSOR_FLUSH_AFTER, IN_FLIGHT_EVENTS_MAX, Memory, RoomLimits,
+};
 
 /// What a command comes to: an answer now, or `None` when it is given later.
 pub(super) type Handled = Result<Option<ack::Result>, WireError>;
@@ -87,6 +89,7 @@ pub(crate) struct RoomState {
     pub(super) epoch: Epoch,
     pub(super) epochs: EpochList,
     pub(super) limits: RoomLimits,
+    pub(super) memory: Memory,
     pub(super) settings: Option<Settings>,
     pub(super) members: Members,
     pub(super) log: Log,
@@ -112,7 +115,7 @@ pub(crate) struct RoomState {
 
 impl RoomState {
     /// The room as its store and its adopted tail say.
-    pub(crate) fn new(woken: Woken, limits: RoomLimits, now: Instant) -> Self {
+    pub(crate) fn new(woken: Woken, limits: RoomLimits, memory: Memory, now: Instant) -> Self {
         let Woken {
             room,
             epoch,
@@ -159,7 +162,7 @@ impl RoomState {
             .into_iter()
             .filter_map(|(user, (since, role))| Some((user, Member { role: role?, since })))
             .collect();
-        let mut log = Log::new(tail);
+        let mut log = Log::new(tail, memory.ring_events_max);
         log.redact_where(|message| cursors.is_deleted(message));
         let unsaved_at = cursors.unsaved_since().map(|_| now);
         Self {
@@ -168,12 +171,13 @@ impl RoomState {
             epoch,
             epochs,
             limits,
+            memory,
             settings,
             members: Members::new(members),
             log,
             cursors,
-            sent: SentIds::new(head == Offset::ZERO),
-            messages: Messages::default(),
+            sent: SentIds::new(head == Offset::ZERO, memory),
+            messages: Messages::new(memory.messages_kept_max),
             pages: Pages::default(),
             listeners: Listeners::default(),
             rates: Rates::default(),

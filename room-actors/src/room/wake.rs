@@ -10,7 +10,7 @@ use rookery_proto::{
 };
 
 use super::{fold, sent};
-use crate::limits::IN_FLIGHT_EVENTS_MAX;
+use crate::limits::{IN_FLIGHT_EVENTS_MAX, WAKE_TAIL_OFFSETS};
 
 /// Why a room cannot be woken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +63,11 @@ pub(crate) fn recover(
     {
         return Err(RecoverError::Superseded { own, claimed });
     }
-    let first = tail.first().map_or(Offset(1), |row| row.offset);
     let last = tail.last().map_or(Offset::ZERO, |row| row.offset);
+    let first = tail.first().map_or(Offset(1), |row| row.offset);
+    // Where the tail that was asked for begins, whether a row stands there or not.
+    let window = u64::from(WAKE_TAIL_OFFSETS);
+    let first = Offset((last.0.saturating_sub(window) + 1).min(first.0));
     let mut adopted: Vec<LogRow> = Vec::with_capacity(tail.len());
     let mut next = first;
     for row in tail {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Awake, RoomArgs, RoomError, Shell};
 use crate::{
     host::HostMsg,
-    limits::WAKE_TAIL_OFFSETS,
+    limits::{Memory, WAKE_TAIL_OFFSETS},
     metrics,
     room::{
         effects::Effects,
@@ -112,6 +112,7 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
             deletions,
         },
         shared.limits,
+        Memory::default(),
         Instant::now(),
     );
     metrics::room_woken(began.elapsed());

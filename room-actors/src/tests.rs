@@ -1,0 +1,5 @@
+//! The whole node over the in-process bus and SQLite, with faults injected between it and the store.
+
+mod faults;
+mod harness;
+mod node;
