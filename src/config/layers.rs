@@ -20,11 +20,12 @@ use super::{
 pub(crate) const FILE_DEFAULT: &str = "rookery.toml";
 /// Opens the name of every variable that sets something.
 const PREFIX: &str = "ROOKERY_";
-/// Variables of our scripts and tests: never settings.
-const NOT_SETTINGS: [&str; 6] = [
+/// Variables of our scripts and tests, beside those that begin with `ROOKERY_TEST_`: never settings.
+const NOT_SETTINGS: [&str; 7] = [
     "BIN",
     "CQL",
     "NATS",
+    "REGENERATE",
     "REQUIRE_SERVICES",
     "SCREENSHOT",
     "SEEDS",
@@ -166,7 +167,7 @@ pub(crate) fn environment(
         let Some(name) = variable.strip_prefix(PREFIX) else {
             continue;
         };
-        if NOT_SETTINGS.contains(&name) || is_of_kubernetes(name) {
+        if NOT_SETTINGS.contains(&name) || name.starts_with("TEST_") || is_of_kubernetes(name) {
             continue;
         }
         let key = name.to_lowercase().replace("__", ".");
