@@ -376,7 +376,7 @@ mod tests {
     use crate::{
         client::{Client, ConnectOptions},
         fake::FakeServer,
-        limits::POLL_INTERVAL,
+        wait::eventually,
     };
 
     #[tokio::test]
@@ -417,11 +417,10 @@ mod tests {
                     .unwrap();
             }
             let tally = listeners.tally();
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-            while tally.events() < 300 || observed.load(Relaxed) < tally.events() {
-                assert!(tokio::time::Instant::now() < deadline, "{tally:?}");
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
+            eventually("all counted", Duration::from_secs(10), || {
+                tally.events() >= 300 && observed.load(Relaxed) >= tally.events()
+            })
+            .await;
             assert!(before.head >= 30);
             assert_eq!(tally.ended(), 0);
             assert!(tally.bytes() > 300);

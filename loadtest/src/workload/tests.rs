@@ -1,15 +1,7 @@
 //! The whole library against the fake server: what is recorded of a right server is sound.
 
 use super::*;
-use crate::{checker, fake::FakeServer};
-
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        tokio::time::sleep(crate::limits::POLL_INTERVAL).await;
-    }
-}
+use crate::{checker, fake::FakeServer, wait::eventually};
 
 fn small(seed: u64) -> Workload {
     Workload {
@@ -59,7 +51,10 @@ async fn run_cut_again_and_again_reconnects_and_is_sound() {
     });
     let cutting = async {
         for cut in 1..=4u64 {
-            eventually("half the way", || progress.invoked() > cut * 500).await;
+            eventually("some more commands", Duration::from_secs(20), || {
+                progress.invoked() > cut * 500
+            })
+            .await;
             server.cut_all();
         }
     };
