@@ -15,7 +15,7 @@ use crate::{
     hub::{Input, Lanes, Opened, Socket},
     protocol::Encoding,
 };
-use reader::{OpenReader, Reader};
+use reader::{Reader, ReaderTask};
 
 /// What the upgrade request said.
 #[derive(Debug)]
@@ -68,11 +68,11 @@ impl http::Sessions for Connections {
             hello.encoding,
             self.frame_bytes_max,
         );
-        let reader = OpenReader::new(reader);
+        let opened = Input::Opened(Box::new(opened));
         // Boxed: `spawn` holds what it is given twice over, and this lives as long as the
         // connection.
-        let run = Box::pin(reader.run(Box::new((Input::Opened(Box::new(opened)), leftover))));
-        spawn(TaskKind::Passing, "connection", run);
+        let task = Box::pin(ReaderTask::new(reader, opened, &leftover));
+        spawn(TaskKind::Passing, "connection", task);
     }
 
     fn open(&self) -> usize {

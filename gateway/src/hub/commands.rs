@@ -249,7 +249,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             })
             .collect();
         let list = users.iter().map(unknown_presence).collect();
-        self.gather(key, id, Parts::Watch(list), asks)
+        let parts = Parts::Watch {
+            users: list,
+            answered: false,
+        };
+        self.gather(key, id, parts, asks)
     }
 
     fn unwatch(

@@ -24,10 +24,10 @@ pub(crate) async fn run(mut inbox: Inbox, lanes: Lanes) {
     while let Some(inbound) = inbox.next().await {
         match inbound {
             Inbound::Packets { from, packets } => hand_over(&lanes, &from, packets).await,
-            // A peer heard for the first time, or again, may have begun anew: its stream is as
-            // good as lost.
-            Inbound::Lost { from } | Inbound::Opened { from } => {
-                tracing::info!(peer.id = %from, "link starts anew or lost packets");
+            // What it said from its first batch on is whole; otherwise `Lost` follows.
+            Inbound::Opened { from } => tracing::info!(peer.id = %from, "peer heard"),
+            Inbound::Lost { from } => {
+                tracing::warn!(peer.id = %from, "link lost packets");
                 lanes
                     .tell(|| Input::Link {
                         from: from.clone(),

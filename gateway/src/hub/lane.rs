@@ -129,6 +129,20 @@ impl Lanes {
         Ok((lanes, Stopped { threads }))
     }
 
+    /// One lane without a thread: what it is sent stays unread.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        let lane = Arc::new(Lane {
+            inputs: mpsc::channel(LANE_INPUTS_MAX).0,
+            started: Instant::now(),
+            readers: AtomicUsize::new(0),
+        });
+        Self {
+            lanes: Arc::new([lane]),
+            next: Arc::default(),
+        }
+    }
+
     /// The lane of the next connection: each in turn.
     pub(crate) fn pick(&self) -> Arc<Lane> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);

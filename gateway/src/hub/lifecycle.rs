@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     auth::{AuthError, Claims},
-    limits::{CLOSE_LINGER, INVALID_FRAMES_MAX},
+    limits::{CLOSE_LINGER, INVALID_FRAMES_MAX, SLOW_CLOSE_LINGER},
     protocol::BadFrame,
     ws::frame,
 };
@@ -291,6 +291,9 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 "session closed"
             );
             self.close_with(key, frame::close(code), false);
+            if code == CloseCode::SlowReader {
+                self.linger(key, SLOW_CLOSE_LINGER);
+            }
         }
     }
 
@@ -300,6 +303,14 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         self.sessions[key as usize].phase = Phase::Closing { until, peer_closed };
         self.push(key, frame);
         self.arm(key);
+    }
+
+    /// Keeps a closing session's socket open for so long instead.
+    fn linger(&mut self, key: u32, linger: Duration) {
+        if let Phase::Closing { until, .. } = &mut self.sessions[key as usize].phase {
+            *until = self.now + millis(linger);
+            self.arm(key);
+        }
     }
 
     pub(super) fn on_peer_closed(&mut self, session: SessionId, code: Option<u16>) {

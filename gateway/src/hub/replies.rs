@@ -6,7 +6,7 @@ use rookery_proto::{
     ids::RoomId,
     link::{self, Reply, RoomDetach, reply, room_request},
     shard::Shard,
-    v1::{self, ack, presence::Status, server_frame::Frame},
+    v1::{self, ack, server_frame::Frame},
 };
 
 use super::{
@@ -272,12 +272,13 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                     page.rooms[slot] = summary;
                 }
             }
-            (Parts::Watch(list), Some(ack::Result::Presence(answer))) => {
+            (Parts::Watch { users, answered }, Some(ack::Result::Presence(answer))) => {
                 if let Some(presence) = answer.users.into_iter().next() {
-                    list[slot] = presence;
+                    users[slot] = presence;
+                    *answered = true;
                 }
             }
-            (Parts::Rooms(_) | Parts::Watch(_) | Parts::Unwatch, _) => {}
+            (Parts::Rooms(_) | Parts::Watch { .. } | Parts::Unwatch, _) => {}
         }
         gathering.missing -= 1;
         if gathering.missing == 0 {
@@ -295,11 +296,8 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let result = match gathering.parts {
             Parts::Rooms(page) => ack::Result::Rooms(page),
             Parts::Unwatch => ack::Result::Done(v1::Done {}),
-            Parts::Watch(users) => {
-                let nobody = users
-                    .iter()
-                    .all(|user| user.status() == Status::Unspecified);
-                if nobody && !users.is_empty() {
+            Parts::Watch { users, answered } => {
+                if !answered && !users.is_empty() {
                     let error = WireError::new(Code::Unavailable, "no answer in time")
                         .retry_after(UNAVAILABLE_RETRY);
                     self.answer_error(key, gathering.id, error, "no watched user's owner answered");

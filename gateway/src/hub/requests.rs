@@ -112,7 +112,11 @@ pub(super) struct Gathering {
 #[derive(Debug)]
 pub(super) enum Parts {
     Rooms(RoomPage),
-    Watch(Vec<Presence>),
+    Watch {
+        users: Vec<Presence>,
+        /// Whether any user's owner has answered, be it that nothing is known yet.
+        answered: bool,
+    },
     Unwatch,
 }
 

@@ -1,7 +1,5 @@
 //! A gateway on a free port with scripted rooms and presence behind it, on the in-process bus.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -24,7 +22,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A room of the script.
 #[derive(Default)]
@@ -35,19 +33,19 @@ struct Room {
 }
 
 /// Scripted rooms and presence. Rooms called `silent…` never answer.
-pub struct Nodes {
+pub(crate) struct Nodes {
     rooms: Mutex<BTreeMap<String, Room>>,
     to_gateway: Links,
     gateway: EndpointId,
 }
 
-pub struct Cluster {
-    pub gateway: Gateway,
-    pub nodes: Arc<Nodes>,
-    pub addr: SocketAddr,
+pub(crate) struct Cluster {
+    pub(crate) gateway: Gateway,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) addr: SocketAddr,
 }
 
-pub async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
+pub(crate) async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
     let [me, rooms, presence] =
         [Role::Gateway, Role::Rooms, Role::Presence].map(|role| EndpointId::new(role, 7));
@@ -151,7 +149,7 @@ impl Nodes {
     }
 
     /// Appends `count` events to a room and sends them to its listeners.
-    pub fn publish(&self, room: &str, count: u64, text: &str) {
+    pub(crate) fn publish(&self, room: &str, count: u64, text: &str) {
         let mut rooms = self.rooms.lock().unwrap();
         let state = rooms.entry(room.to_owned()).or_default();
         let link = self.to_gateway.to(&self.gateway);
@@ -162,7 +160,7 @@ impl Nodes {
     }
 
     /// Sessions that listen to a room.
-    pub fn listeners(&self, room: &str) -> usize {
+    pub(crate) fn listeners(&self, room: &str) -> usize {
         let rooms = self.rooms.lock().unwrap();
         rooms.get(room).map_or(0, |room| room.listeners.len())
     }
@@ -226,13 +224,13 @@ fn answer_user(request: link::UserRequest) -> link::Reply {
 // ---- clients -----------------------------------------------------------------------------------
 
 /// A client that speaks JSON, through a WebSocket library that is not ours.
-pub struct Client {
-    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 /// What a client sees.
 #[derive(Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     Frame(Frame),
     /// With its code; 1005: none.
     Close(u16),
@@ -242,7 +240,7 @@ pub enum Seen {
 
 impl Client {
     /// Connects with this query.
-    pub async fn connect(addr: SocketAddr, query: &str) -> Self {
+    pub(crate) async fn connect(addr: SocketAddr, query: &str) -> Self {
         let url = format!("ws://{addr}/v1/ws?{query}");
         let connected = timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
         let (socket, _) = connected.expect("in time").expect("upgraded");
@@ -250,7 +248,7 @@ impl Client {
     }
 
     /// Connects by name and is welcomed.
-    pub async fn login(addr: SocketAddr, name: &str) -> Self {
+    pub(crate) async fn login(addr: SocketAddr, name: &str) -> Self {
         let mut client = Self::connect(addr, &format!("name={name}")).await;
         match client.next().await {
             Seen::Frame(Frame::Welcome(_)) => client,
@@ -258,7 +256,7 @@ impl Client {
         }
     }
 
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         let message = tungstenite::Message::text(text);
         timeout(PATIENCE, self.socket.send(message))
             .await
@@ -266,16 +264,8 @@ impl Client {
             .expect("sent");
     }
 
-    pub async fn send_binary(&mut self, bytes: &[u8]) {
-        let message = tungstenite::Message::binary(bytes.to_vec());
-        timeout(PATIENCE, self.socket.send(message))
-            .await
-            .expect("in time")
-            .expect("sent");
-    }
-
     /// The next thing that is no ping.
-    pub async fn next(&mut self) -> Seen {
+    pub(crate) async fn next(&mut self) -> Seen {
         loop {
             let message = timeout(PATIENCE, self.socket.next())
                 .await
@@ -297,14 +287,14 @@ impl Client {
         }
     }
 
-    pub async fn error(&mut self) -> v1::Error {
+    pub(crate) async fn error(&mut self) -> v1::Error {
         match self.next().await {
             Seen::Frame(Frame::Error(error)) => error,
             other => panic!("{other:?}"),
         }
     }
 
-    pub async fn ack(&mut self) -> v1::Ack {
+    pub(crate) async fn ack(&mut self) -> v1::Ack {
         match self.next().await {
             Seen::Frame(Frame::Ack(ack)) => ack,
             other => panic!("{other:?}"),
@@ -312,7 +302,7 @@ impl Client {
     }
 
     /// Skips to the close.
-    pub async fn close_code(&mut self) -> u16 {
+    pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             match self.next().await {
                 Seen::Frame(_) => {}
@@ -323,7 +313,7 @@ impl Client {
     }
 
     /// Proves that the connection lives.
-    pub async fn check_alive(&mut self) {
+    pub(crate) async fn check_alive(&mut self) {
         self.send(r#"{"id":"alive","ping":{}}"#).await;
         loop {
             match self.next().await {
@@ -334,7 +324,7 @@ impl Client {
         }
     }
 
-    pub async fn join(&mut self, room: &str) {
+    pub(crate) async fn join(&mut self, room: &str) {
         self.send(&format!(r#"{{"id":"j","join":{{"room":"{room}"}}}}"#))
             .await;
         assert_eq!(self.ack().await.id, "j");
@@ -342,7 +332,7 @@ impl Client {
 }
 
 /// Waits until something holds.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut check = tokio::time::interval(Duration::from_millis(5));
     while !holds() {

@@ -1,10 +1,8 @@
 //! Malformed input of every kind: an error frame or the right close code each time, and everyone
 //! else unharmed.
 
-mod support;
-
+use crate::support::{Client, Cluster, PATIENCE, Seen, eventually, start};
 use rookery_proto::{errors::Code, v1::server_frame::Frame};
-use support::{Client, Cluster, PATIENCE, Seen, eventually, start};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

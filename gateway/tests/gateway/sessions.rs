@@ -1,20 +1,18 @@
 //! Sessions over real sockets: the happy path, tokens, heartbeat, slow readers, moving, stopping.
 
-mod support;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::{Client, PATIENCE, Seen, eventually, start};
 use futures_util::StreamExt as _;
 use rookery_gateway::auth::{Algorithm, KeyConfig, MintClaims, Secret, SigningKey, mint};
 use rookery_proto::{
     errors::Code,
     v1::{ack, notice, server_frame::Frame},
 };
-use support::{Client, PATIENCE, Seen, eventually, start};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_reach_everyone_in_the_room_in_both_encodings() {
+async fn messages_reach_everyone_in_the_room_in_order() {
     let cluster = start(|_| ()).await;
     let mut ada = Client::login(cluster.addr, "ada").await;
     let mut bob = Client::login(cluster.addr, "bob").await;
@@ -49,7 +47,8 @@ async fn messages_reach_everyone_in_the_room_in_both_encodings() {
     }
     drop(bob);
     eventually("bob is detached", || cluster.nodes.listeners("lobby") == 1).await;
-    assert_eq!(cluster.gateway.stop(PATIENCE).await.connections_cut, 1);
+    drop(ada);
+    assert_eq!(cluster.gateway.stop(PATIENCE).await.connections_cut, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +68,7 @@ async fn session_without_token_is_closed_in_time_and_may_authenticate_before() {
 }
 
 /// A gateway that takes tokens signed with a secret, and the key to sign them.
-async fn start_with_tokens() -> (support::Cluster, SigningKey) {
+async fn start_with_tokens() -> (crate::support::Cluster, SigningKey) {
     let secret = Secret::new("a secret of thirty-two bytes or more");
     let key = SigningKey::from_secret(&secret);
     let cluster = start(|config| {
@@ -179,18 +178,18 @@ async fn dead_peer_is_gone_within_two_intervals_and_a_living_one_stays() {
     // Not polled, so it answers no ping: dead, as far as anyone can tell.
     let mut dead = Client::login(cluster.addr, "bob").await;
     let since = Instant::now();
-    let watching = async {
-        eventually("one is left", || cluster.gateway.connections() == 1).await;
-        since.elapsed()
-    };
-    let (gone_after, _) = tokio::select! {
-        gone_after = watching => (gone_after, ()),
-        message = living.socket.next() => panic!("{message:?}"),
-    };
+    let watching = eventually("one is left", || cluster.gateway.connections() == 1);
+    let answering = async { while let Some(Ok(_)) = living.socket.next().await {} };
+    tokio::select! {
+        () = watching => {}
+        () = answering => panic!("the living peer was closed"),
+    }
+    let gone_after = since.elapsed();
     // Two intervals until it is closed, then the time its half of the close may take.
     let bound = Duration::from_millis(2_000)..Duration::from_millis(4_000);
     assert!(bound.contains(&gone_after), "{gone_after:?}");
-    assert_eq!(dead.close_code().await, 4002);
+    // Its library answers the pings first, which may fail before it comes to the close frame.
+    assert!(matches!(dead.next().await, Seen::Close(4002) | Seen::End));
     living.check_alive().await;
 }
 

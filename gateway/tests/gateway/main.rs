@@ -1,0 +1,5 @@
+//! The gateway over real sockets, with scripted nodes behind it.
+
+mod malformed;
+mod sessions;
+mod support;
