@@ -58,6 +58,9 @@ pub const RATE_LIMITED_FRAMES_MAX: u16 = 1_000;
 
 /// A closed session's socket stays open this long for the client's half of the handshake.
 pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
+/// A slow reader's socket stays open this long: its buffers are full, and it must read what is in
+/// them before it comes to the close code that tells it to resume. It holds one piece meanwhile.
+pub const SLOW_CLOSE_LINGER: Duration = Duration::from_secs(30);
 /// How long before its token expires a client is told; at half the remaining life when shorter.
 pub const TOKEN_NOTICE: Duration = Duration::from_secs(60);
 
