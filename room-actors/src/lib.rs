@@ -31,5 +31,8 @@ pub use health::Health;
 pub use limits::RoomLimits;
 pub use node::{RoomsConfig, RoomsNode, RoomsPorts, StartError, StopReport, start};
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 #[cfg(test)]
 mod tests;
