@@ -79,11 +79,13 @@ pub(crate) fn start(log: &Log) -> Result<PrometheusHandle, TelemetryError> {
 /// Panics become log lines like everything else.
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let literal = payload.downcast_ref::<&str>().copied();
+        let message = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         let thread = thread::current();
         tracing::error!(
-            panic.message = message,
+            panic.message = message.unwrap_or("none"),
             panic.location = location,
             panic.backtrace = %Backtrace::capture(),
             thread.name = thread.name().unwrap_or("unnamed"),

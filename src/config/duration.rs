@@ -36,7 +36,9 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 /// Writes a duration in the largest unit that is exact; parts below a millisecond are cut.
 pub(crate) fn format(duration: Duration) -> String {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let exact = UNITS.iter().find(|(_, unit)| ms >= *unit && ms % unit == 0);
+    let exact = UNITS
+        .iter()
+        .find(|(_, unit)| ms >= *unit && ms.is_multiple_of(*unit));
     match exact {
         Some((name, unit)) => format!("{}{name}", ms / unit),
         None => "0s".to_owned(),

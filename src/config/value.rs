@@ -245,7 +245,7 @@ fn bytes(raw: &Raw, min: u64, max: u64) -> Result<u64, String> {
 fn format_bytes(count: u64) -> String {
     let exact = BYTE_UNITS
         .iter()
-        .find(|(_, unit)| count >= *unit && count % unit == 0);
+        .find(|(_, unit)| count >= *unit && count.is_multiple_of(*unit));
     match exact {
         Some((name, unit)) => format!("{}{name}", count / unit),
         None => count.to_string(),
