@@ -38,6 +38,7 @@ fn main() {
     // They are all really there: an event reaches each of them.
     let event = scripted::event("room", 1, scripted.lanes("room"), "hello");
     runtime.block_on(scripted.publish(vec![event]));
+    clients.wait_for(joined + CONNECTIONS as u64);
     let event_bytes = clients.settled() - joined;
     assert_eq!(event_bytes % CONNECTIONS as u64, 0, "everyone got the same");
     assert!(event_bytes > 0, "everyone got the event");

@@ -31,7 +31,7 @@ mod worker;
 
 pub(crate) use inbox::run as run_inbox;
 pub(crate) use input::{Input, Opened};
-pub(crate) use lane::{Lane, Lanes, Stopped, run_ticks};
+pub(crate) use lane::{Lane, Lanes, Offered, Stopped, run_ticks};
 pub(crate) use session::Settings;
 pub(crate) use uplink::ClusterUplink;
 pub(crate) use wire::Socket;

@@ -14,10 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use rookery_proto::{close::CloseCode, ids::SessionId};
-use tokio::sync::mpsc::error::TrySendError;
 
 use crate::{
-    hub::{Input, Lane, Socket},
+    hub::{Input, Lane, Offered, Socket},
     limits::READ_BYTES,
     protocol::{self, Encoding},
     ws::{self, Decoder, Incoming},
@@ -104,12 +103,12 @@ impl Reader {
             };
             let Some(input) = input else { continue };
             match self.lane.offer(input) {
-                Ok(()) => {}
-                Err(TrySendError::Full(input)) => {
+                Offered::Taken => {}
+                Offered::Full(input) => {
                     let rest = bytes.rest().to_vec();
                     return Step::Full(Box::new(Backlog { input, rest }));
                 }
-                Err(TrySendError::Closed(_)) => return Step::End,
+                Offered::Ended => return Step::End,
             }
         }
     }

@@ -15,7 +15,7 @@ use rookery_cluster::{
 };
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::{Instant, MissedTickBehavior, interval},
 };
 
@@ -32,6 +32,17 @@ use crate::{
     metrics::{LaneMetrics, LaneState},
 };
 
+/// What became of an input offered to a lane.
+#[derive(Debug)]
+pub(crate) enum Offered {
+    /// It will be handled.
+    Taken,
+    /// The lane has no room for it now.
+    Full(Input),
+    /// The lane has ended.
+    Ended,
+}
+
 /// How others reach a lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -47,9 +58,13 @@ impl Lane {
         millis(self.started.elapsed())
     }
 
-    /// Hands an input over, or gives it back when the lane is full.
-    pub(crate) fn offer(&self, input: Input) -> Result<(), mpsc::error::TrySendError<Input>> {
-        self.inputs.try_send(input)
+    /// Hands an input over if there is room. Never waits.
+    pub(crate) fn offer(&self, input: Input) -> Offered {
+        match self.inputs.try_send(input) {
+            Ok(()) => Offered::Taken,
+            Err(TrySendError::Full(input)) => Offered::Full(input),
+            Err(TrySendError::Closed(_)) => Offered::Ended,
+        }
     }
 
     /// Hands an input over, waiting for room. False: the lane has ended.
@@ -143,10 +158,15 @@ impl Lanes {
         }
     }
 
-    /// The lane of the next connection: each in turn.
+    /// The lane of the next connection: each in turn, passing over one that has ended.
     pub(crate) fn pick(&self) -> Arc<Lane> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(&self.lanes[next % self.lanes.len()])
+        let mut lanes = self.lanes.iter().cycle().skip(next % self.lanes.len());
+        let alive = lanes
+            .by_ref()
+            .take(self.lanes.len())
+            .find(|lane| !lane.inputs.is_closed());
+        Arc::clone(alive.unwrap_or(&self.lanes[0]))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Lane>> {
@@ -172,9 +192,8 @@ impl Stopped {
     /// Waits for the threads, which have been sent [`Input::Stop`].
     pub(crate) fn join(self) {
         for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("hub lane panicked");
-            }
+            // One that panicked has said so.
+            let _ = thread.join();
         }
     }
 }
@@ -190,6 +209,7 @@ struct LaneThread<U> {
 impl<U: Uplink> LaneThread<U> {
     fn run(mut self, runtime: &Handle) {
         let _entered = runtime.enter();
+        let _watch = PanicWatch(self.number);
         let metrics = LaneMetrics::new(self.number);
         let mut batch = Vec::with_capacity(LANE_BATCH_INPUTS_MAX);
         let mut stop = false;
@@ -220,6 +240,18 @@ impl<U: Uplink> LaneThread<U> {
     }
 }
 
+/// Says at once that a lane has panicked; its sessions end with their sockets, and the other lanes
+/// take the next ones.
+struct PanicWatch(u32);
+
+impl Drop for PanicWatch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(lane = self.0, "hub lane panicked");
+        }
+    }
+}
+
 /// Tells the lane once the socket takes bytes again. The only task a connection has besides its
 /// reader, and only while its socket is full.
 fn wait_for_room(lane: &Arc<Lane>, (session, socket): Blocked<Socket>) {
@@ -239,7 +271,7 @@ pub(crate) async fn run_ticks(lanes: Lanes) {
         ticks.tick().await;
         for lane in lanes.iter() {
             // A full lane looks at the clock anyway; one that has ended needs no time.
-            let _ = lane.offer(Input::Tick);
+            lane.offer(Input::Tick);
         }
     }
 }

@@ -78,10 +78,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             (self.verify(&frame.token), "authenticate.token")
         };
         match claims {
-            Ok(_) if frame.device.len() > DEVICE_BYTES_MAX => {
-                let message = format!("must have at most {DEVICE_BYTES_MAX} bytes");
+            Ok(_) if !is_device(&frame.device) => {
+                let message =
+                    format!("must have at most {DEVICE_BYTES_MAX} bytes and no control characters");
                 let error = WireError::invalid("authenticate.device", message);
-                self.answer_error(key, id, error, "device too long");
+                self.answer_error(key, id, error, "bad device");
                 self.close(key, CloseCode::NotAuthenticated);
             }
             Ok(claims) => self.welcome(key, claims, Some(frame.device)),
@@ -124,7 +125,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
     }
 
     fn refuse_token(&mut self, key: u32, id: String, field: &'static str, error: AuthError) {
-        tracing::info!(session.id = %self.sessions[key as usize].id, error = %error, "token refused");
+        tracing::debug!(session.id = %self.sessions[key as usize].id, error = %error, "token refused");
         self.answer_error(key, id, error.into_wire(field), "token refused");
         self.close(key, CloseCode::TokenInvalid);
     }
@@ -392,6 +393,10 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 .send(&owner, packet::Body::SessionClosed(closed));
         }
     }
+}
+
+fn is_device(name: &str) -> bool {
+    name.len() <= DEVICE_BYTES_MAX && !name.chars().any(char::is_control)
 }
 
 impl super::session::Settings {

@@ -158,8 +158,15 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                     self.close(key, CloseCode::GoingAway);
                 }
             }
-            // The first matters by its arrival alone; the second ends the loop around this.
-            Input::Tick | Input::Stop => {}
+            // Matters by its arrival alone.
+            Input::Tick => {}
+            // Also ends the loop around this.
+            Input::Stop => {
+                let keys: Vec<u32> = self.by_id.values().copied().collect();
+                for key in keys {
+                    self.remove(key);
+                }
+            }
         }
     }
 

@@ -73,12 +73,7 @@ fn bad_json_frame_names_its_field_and_echoes_its_id() {
     );
     check_bad(r#"{"id":"7"}"#, "7", Code::Invalid, "");
     check_bad(r#"{"id":"7","ping":null}"#, "7", Code::Invalid, "");
-    check_bad(
-        r#"{"id":"7","ping":{},"join":{}}"#,
-        "7",
-        Code::Invalid,
-        "join",
-    );
+    check_bad(r#"{"id":"7","ping":{},"join":{}}"#, "7", Code::Invalid, "");
     check_bad(r#"{"id":"7","ping":{}} {}"#, "7", Code::Invalid, "");
     check_bad(r#"{"ping":{}}"#, "", Code::Invalid, "id");
     check_bad(r#"{"id":"","ping":{}}"#, "", Code::Invalid, "id");

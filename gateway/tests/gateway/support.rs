@@ -230,6 +230,7 @@ pub(crate) struct Client {
 
 /// What a client sees.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives as long as one assertion")]
 pub(crate) enum Seen {
     Frame(Frame),
     /// With its code; 1005: none.

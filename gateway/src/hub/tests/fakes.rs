@@ -298,7 +298,7 @@ impl Bench {
 
     /// A welcomed session; what that sent is taken away.
     pub(super) fn login(&mut self, session: u64, user: &str) -> FakeWire {
-        let encoding = if session % 2 == 0 {
+        let encoding = if session.is_multiple_of(2) {
             Encoding::Json
         } else {
             Encoding::Protobuf

@@ -65,7 +65,11 @@ fn reader_that_falls_too_far_behind_is_closed_and_others_are_not() {
     );
     assert!(got.len() < 10, "its queue was dropped: {}", got.len());
     bench.wait(millis(SLOW_CLOSE_LINGER) - 100);
-    assert_eq!(bench.worker.session_count(), 2, "it may still come to its close frame");
+    assert_eq!(
+        bench.worker.session_count(),
+        2,
+        "it may still come to its close frame"
+    );
     bench.wait(200);
     assert_eq!(bench.worker.session_count(), 1);
 }
