@@ -50,7 +50,7 @@ async fn a_stop_under_load_is_clean_and_loses_nothing() -> Result<()> {
         seed: 11,
         clients: 20,
         users: 15,
-        operations: 10_000,
+        operations: 5_000,
         prefix: "stop".to_owned(),
         ..Workload::default()
     };
