@@ -17,13 +17,13 @@ mod supervisor;
 use std::sync::{Arc, atomic::AtomicUsize};
 
 use ractor::ActorCell;
-use rookery_cluster::{Clock, Inbound, Inbox, Links, Placement, Role};
+use rookery_cluster::{Clock, EndpointId, Inbound, Inbox, Links, Placement, Role};
 use rookery_persistence::{Incarnation, Store};
 use rookery_proto::{
     ids::{Epoch, RoomId},
     link::{Reannounce, packet},
 };
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     time::{Duration, Instant, MissedTickBehavior, interval, timeout_at},
@@ -34,7 +34,7 @@ pub(crate) use self::{shards::Shards, supervisor::Supervisor};
 use crate::{
     commit::{Committer, RoomKey},
     health::{Health, HealthCell},
-    limits::{RoomLimits, WAKES_AT_ONCE_MAX},
+    limits::{GATEWAY_FORGET_AFTER, RoomLimits, WAKES_AT_ONCE_MAX},
     node::StopReport,
     request::Admission,
 };
@@ -96,7 +96,7 @@ pub(crate) struct Host {
     health: watch::Receiver<Health>,
     shared: Arc<Shared>,
     /// Gateways whose sessions were dropped because they were silent.
-    silent: FxHashSet<rookery_cluster::EndpointId>,
+    silent: FxHashMap<EndpointId, Instant>,
 }
 
 /// With what a host starts.
@@ -126,7 +126,7 @@ impl Host {
             admission: Admission::new(shared.limits),
             health: shared.health.watch(),
             shared,
-            silent: FxHashSet::default(),
+            silent: FxHashMap::default(),
         }
     }
 
@@ -155,7 +155,7 @@ impl Host {
                         return;
                     }
                 },
-                _ = sweep.tick() => self.rooms.sweep(Instant::now()),
+                _ = sweep.tick() => self.sweep(Instant::now()),
             }
         }
     }
@@ -172,6 +172,18 @@ impl Host {
         }
     }
 
+    fn sweep(&mut self, now: Instant) {
+        self.rooms.sweep(now);
+        let links = &self.shared.links;
+        self.silent.retain(|gateway, since| {
+            let stays = now.duration_since(*since) < GATEWAY_FORGET_AFTER;
+            if !stays {
+                links.forget(gateway);
+            }
+            stays
+        });
+    }
+
     fn heed_health(&mut self) {
         if *self.health.borrow_and_update() == Health::Fenced {
             self.rooms.drop_all();
@@ -182,7 +194,7 @@ impl Host {
         match inbound {
             Inbound::Packets { from, packets } => self.receive_packets(&from, packets),
             Inbound::Opened { from } => {
-                if self.silent.remove(&from) {
+                if self.silent.remove(&from).is_some() {
                     self.ask_to_reannounce(&from);
                 }
             }
@@ -194,15 +206,14 @@ impl Host {
             Inbound::Silent { from } => {
                 tracing::info!(peer.id = %from, "peer silent, its sessions are dropped");
                 self.rooms.gateway_gone(&from);
-                self.shared.links.forget(&from);
                 if from.as_str().starts_with(Role::Gateway.as_str()) {
-                    self.silent.insert(from);
+                    self.silent.insert(from, Instant::now());
                 }
             }
         }
     }
 
-    fn ask_to_reannounce(&self, gateway: &rookery_cluster::EndpointId) {
+    fn ask_to_reannounce(&self, gateway: &EndpointId) {
         self.shared
             .links
             .to(gateway)

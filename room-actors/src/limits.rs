@@ -138,6 +138,10 @@ pub const WAKE_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest such wait.
 pub const WAKE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// A gateway silent for this long is not expected back: its link ends. Earlier, a gateway that was
+/// only paused would find the link's numbering begun anew, and its packets taken for repeats.
+pub const GATEWAY_FORGET_AFTER: Duration = Duration::from_secs(60);
+
 /// Rows of one group commit. More wait for the next group.
 pub const GROUP_ROWS_MAX: usize = 8_192;
 /// Bytes of events of one group commit.

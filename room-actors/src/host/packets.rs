@@ -5,7 +5,7 @@ use rookery_cluster::{EndpointId, LinkSender, Role};
 use rookery_proto::{
     errors::WireError,
     ids::{Offset, RoomId},
-    link::{Packet, RoomRequest, RoomResync, packet::Body},
+    link::{self, Packet, RoomRequest, RoomResync, packet::Body},
     shard::Shard,
 };
 use rustc_hash::FxHashMap;
@@ -116,15 +116,21 @@ impl Host {
             after_offset,
             sessions,
         } = resync;
-        // A resync that is not answered is asked again: the gateway joins anew by its deadline.
-        let Ok(id) = RoomId::parse(&room) else { return };
-        if self.other_owner(&room).is_some()
-            || self
-                .may_wake(&room)
-                .and_then(|()| self.rooms.counter(&id))
-                .is_err()
-        {
-            return;
+        let here = self.other_owner(&room).is_none()
+            && RoomId::parse(&room).is_ok_and(|id| {
+                self.may_wake(&room)
+                    .and_then(|()| self.rooms.counter(&id))
+                    .is_ok()
+            });
+        if !here {
+            // The sessions join again, and learn by that what is the matter.
+            let body = link::RoomEvents {
+                room,
+                lane,
+                reset: true,
+                ..link::RoomEvents::default()
+            };
+            return self.shared.links.to(from).send(Body::RoomEvents(body));
         }
         let sessions = sessions
             .into_iter()

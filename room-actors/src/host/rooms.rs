@@ -74,6 +74,8 @@ pub(super) struct Rooms {
     by_actor: FxHashMap<ActorId, RoomId>,
     by_key: FxHashMap<RoomKey, RoomId>,
     failed: FxHashMap<RoomId, Failed>,
+    /// Epochs of actors that failed, until their room woke under a larger one.
+    dead: FxHashMap<RoomId, Epoch>,
     next_key: u64,
     shared: Arc<Shared>,
     to_host: mpsc::UnboundedSender<HostMsg>,
@@ -93,6 +95,7 @@ impl Rooms {
             by_actor: FxHashMap::default(),
             by_key: FxHashMap::default(),
             failed: FxHashMap::default(),
+            dead: FxHashMap::default(),
             next_key: 1,
             shared,
             to_host,
@@ -147,6 +150,7 @@ impl Rooms {
             shared: Arc::clone(&self.shared),
             host: self.to_host.clone(),
             gauge: Arc::clone(&gauge),
+            dead: self.dead.get(room).copied(),
         };
         let supervisor = self.supervisor.clone();
         let started = ActorRuntime::spawn_linked_instant(None, RoomActor, args, supervisor);

@@ -21,10 +21,18 @@ impl Shards {
         }
     }
 
-    /// The epoch under which this node owns the shard; takes it when it does not yet.
-    pub(crate) async fn epoch(&self, shared: &Shared, shard: Shard) -> Result<Epoch, StoreError> {
+    /// The epoch under which this node owns the shard; takes it when it does not yet, or only
+    /// under an epoch that is not larger than `dead`.
+    pub(crate) async fn epoch(
+        &self,
+        shared: &Shared,
+        shard: Shard,
+        dead: Option<Epoch>,
+    ) -> Result<Epoch, StoreError> {
         let mut epoch = self.epochs[usize::from(shard.number())].lock().await;
-        if let Some(epoch) = *epoch {
+        if let Some(epoch) = *epoch
+            && Some(epoch) > dead
+        {
             return Ok(epoch);
         }
         let taken = shared

@@ -16,7 +16,7 @@ use rookery_cluster::{EndpointId, LinkSender, Role};
 use rookery_persistence::{RoomWrite, StoreError};
 use rookery_proto::{
     errors::WireError,
-    ids::{Offset, RoomId},
+    ids::{Epoch, Offset, RoomId},
     link::{self, packet, room_request::Command},
     shard::Shard,
     v1,
@@ -101,6 +101,9 @@ pub(crate) struct RoomArgs {
     pub(crate) shared: Arc<Shared>,
     pub(crate) host: mpsc::UnboundedSender<HostMsg>,
     pub(crate) gauge: Arc<Gauge>,
+    /// The epoch under which this room last failed here: writes of it may still be on their way,
+    /// so it wakes only under a larger one.
+    pub(crate) dead: Option<Epoch>,
 }
 
 /// Why a room's actor ends by itself. Its host wakes it again, under a new epoch.

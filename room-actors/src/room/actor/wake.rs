@@ -53,7 +53,7 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
     let began = Instant::now();
     let epoch = shared
         .shards
-        .epoch(shared, Shard::of(room.as_str()))
+        .epoch(shared, Shard::of(room.as_str()), args.dead)
         .await
         .map_err(RoomError::store("take shard"))?;
     // Before the reads: a crash from here on must not come back under this number.
