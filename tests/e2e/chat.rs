@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rookery_loadtest::client::{Client, Command, ConnectOptions, Encoding, Incoming, command};
 use rookery_proto::{
+    close::CloseCode,
     errors::Code,
     v1::{self, event::Body, notice, presence::Status, signal},
 };
 
-use crate::{eventually, start};
+use crate::start;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -201,10 +202,8 @@ async fn stopping_server_tells_its_sessions_and_exits_clean() -> Result<()> {
     let told = ada_in.notice(SOON);
     let (stopped, told) = tokio::join!(stopped, told);
     assert!(matches!(told?, notice::Body::GoingAway(_)));
-    let code = eventually("a close code", SOON, async || ada.closed_now())
-        .await
-        .code;
-    assert_eq!(code, Some(4000));
+    let closed = tokio::time::timeout(SOON, ada.closed()).await?;
+    assert_eq!(closed.code(), Some(CloseCode::GoingAway));
     assert_eq!(stopped?.code(), Some(0));
     Ok(())
 }

@@ -6,21 +6,28 @@ use anyhow::{Context, Result};
 use rookery_loadtest::{
     checker,
     history::{Header, HistoryWriter},
+    wait::eventually,
     workload::{Progress, Workload},
 };
 
-use crate::{UNLIMITED, eventually, start};
+use crate::{UNLIMITED, start};
 
-/// 2,000 concurrent changes of 40 clients in 3 rooms; the server is killed twice in between, and
-/// restarted on the same port while they go on.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Commands in flight when the server is killed, of 2,000 that may be: the rest has just been
+/// answered.
+const IN_FLIGHT_MIN: u64 = 1_000;
+
+/// 100 clients with 20 changes in flight each, in 3 rooms; the server is killed twice in the middle,
+/// and restarted on the same port while they go on.
 async fn check_killed(seed: u64) -> Result<()> {
     let (folder, mut server) = start(&UNLIMITED).await?;
     let workload = Workload {
         seed,
-        clients: 40,
-        users: 30,
-        operations: 2_000,
-        in_flight_max: 16,
+        clients: 100,
+        users: 60,
+        operations: 5_000,
+        in_flight_max: 20,
         prefix: format!("s{seed}"),
         ..Workload::default()
     };
@@ -28,28 +35,25 @@ async fn check_killed(seed: u64) -> Result<()> {
     let header = Header::new([("seed".to_owned(), seed.to_string())]);
     let history = Arc::new(HistoryWriter::create(&file, &header)?);
     let progress = Arc::new(Progress::default());
-    let run = tokio::spawn({
-        let (workload, address) = (workload.clone(), server.address().clone());
-        let (history, progress) = (Arc::clone(&history), Arc::clone(&progress));
-        async move { workload.run(&address, &history, &progress).await }
-    });
-    let mut random = moments(seed);
-    for part in [0, 1] {
-        // Somewhere in this half, with commands in flight.
-        let moment = workload.operations * part / 2 + 100 + random() % (workload.operations / 3);
-        eventually(
-            "half of the operations",
-            Duration::from_secs(60),
-            async || {
-                let done = progress.invoked() >= moment && progress.in_flight() > 0;
-                (done || run.is_finished()).then_some(())
-            },
-        )
-        .await;
-        server.kill9();
-        server.restart().await?;
-    }
-    let outcome = run.await?.context("the workload")?;
+    let address = server.address().clone();
+    let kills = async {
+        let mut random = moments(seed);
+        for half in [0, 1] {
+            // Somewhere in this half, with many commands in flight.
+            let span = workload.operations / 2;
+            let moment = half * span + span / 8 + random() % (span / 2);
+            eventually("many commands in flight", SOON, || {
+                progress.invoked() >= moment && progress.in_flight() >= IN_FLIGHT_MIN
+            })
+            .await;
+            server.kill9();
+            server.restart().await?;
+        }
+        anyhow::Ok(())
+    };
+    let (outcome, killed) = tokio::join!(workload.run(&address, &history, &progress), kills);
+    killed?;
+    let outcome = outcome.context("the workload")?;
     history.finish()?;
     assert!(
         outcome.unsettled.is_empty(),

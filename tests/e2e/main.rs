@@ -9,7 +9,7 @@ mod malformed;
 mod raw;
 mod slow_reader;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result};
 use rookery_loadtest::server::{Server, ServerOptions};
@@ -46,24 +46,4 @@ fn socket_address(server: &Server) -> Result<SocketAddr> {
         .authority()
         .parse()
         .context("the server listens on an IP address")
-}
-
-/// Waits until `ready` gives something, at most `within`.
-async fn eventually<T>(
-    what: &str,
-    within: Duration,
-    mut ready: impl AsyncFnMut() -> Option<T>,
-) -> T {
-    let wait = async {
-        let mut look = tokio::time::interval(Duration::from_millis(10));
-        loop {
-            look.tick().await;
-            if let Some(found) = ready().await {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(within, wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what} within {within:?}"))
 }
