@@ -14,7 +14,8 @@ use crate::{
     room::{
         command::{Now, Ticket, Who},
         effects::Effects,
-        state::{RoomState, Woken},
+        state::RoomState,
+        woken::Woken,
     },
 };
 

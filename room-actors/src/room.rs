@@ -30,6 +30,7 @@ pub(crate) mod sent;
 mod settle;
 pub(crate) mod state;
 pub(crate) mod wake;
+pub(crate) mod woken;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,8 @@ use super::{
     command::{Need, Now, Ticket, Who},
     fold,
     log::{Answer, Change, Waiter},
-    state::{Handled, NewEvent, RoomState, Settings},
+    state::{Handled, NewEvent, RoomState},
+    woken::Settings,
 };
 
 const FIRST: Offset = Offset(1);

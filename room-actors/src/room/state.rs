@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use rookery_persistence::{CursorRow, EpochList, EventKind, LogRow, MemberRow, RoomRow, RoomWrite};
+use rookery_persistence::{CursorRow, EpochList, EventKind, LogRow, RoomWrite};
 use rookery_proto::{
     errors::{Code, WireError},
-    ids::{Epoch, Offset, RoomId, UserId},
+    ids::{Epoch, Offset, RoomId},
     link::room_request::Command,
-    v1::{self, ack, event::Body, member::Role, room::Kind},
+    v1::{self, ack, event::Body, room::Kind},
 };
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -26,11 +26,12 @@ use super::{
     fold,
     listeners::Listeners,
     log::{Change, Entry, Log, Pending, Waiter},
-    members::{Member, Members},
+    members::Members,
     messages::{MessageView, Messages, folded},
     pages::{Pages, canonical_marks, is_message},
     rates::Rates,
     sent::SentIds,
+    woken::{Recalled, Settings, Woken},
 };
 use crate::limits::{
     CURSOR_BEHIND_MAX, CURSOR_FLUSH_AFTER, IN_FLIGHT_EVENTS_MAX, Memory, RoomLimits,
@@ -38,32 +39,6 @@ use crate::limits::{
 
 /// What a command comes to: an answer now, or `None` when it is given later.
 pub(super) type Handled = Result<Option<ack::Result>, WireError>;
-
-/// What the shell read when it woke the room. Rows of all epochs, but for the tail.
-#[derive(Debug)]
-pub(crate) struct Woken {
-    pub(crate) room: RoomId,
-    /// Under which ownership.
-    pub(crate) epoch: Epoch,
-    /// The list that names this epoch last.
-    pub(crate) epochs: EpochList,
-    /// The adopted tail: dense, canonical, ends at the head.
-    pub(crate) tail: Vec<LogRow>,
-    pub(crate) settings: Vec<RoomRow>,
-    pub(crate) members: Vec<MemberRow>,
-    pub(crate) cursors: Vec<CursorRow>,
-    /// (target, offset, epoch).
-    pub(crate) deletions: Vec<(Offset, Offset, Epoch)>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) kind: Kind,
-    pub(super) name: String,
-    pub(super) public: bool,
-    pub(super) creator: UserId,
-    pub(super) client_id: String,
-}
 
 /// A cursor on its way to the store.
 #[derive(Debug)]
@@ -116,7 +91,7 @@ pub(crate) struct RoomState {
 impl RoomState {
     /// The room as its store and its adopted tail say.
     pub(crate) fn new(woken: Woken, limits: RoomLimits, memory: Memory, now: Instant) -> Self {
-        let Woken {
+        let Recalled {
             room,
             epoch,
             epochs,
@@ -124,44 +99,8 @@ impl RoomState {
             settings,
             members,
             cursors,
-            deletions,
-        } = woken;
+        } = woken.recall();
         let head = tail.last().map_or(Offset::ZERO, |row| row.offset);
-        let counts = |offset, epoch| offset <= head && epochs.is_canonical(offset, epoch);
-        let mut settings = settings
-            .into_iter()
-            .filter(|row| counts(row.offset, row.epoch))
-            .max_by_key(|row| row.offset)
-            .map(|row| Settings {
-                kind: row.kind,
-                name: row.name,
-                public: row.public,
-                creator: row.creator,
-                client_id: row.client_id,
-            });
-        let mut roles: FxHashMap<UserId, (Offset, Option<Role>)> = FxHashMap::default();
-        for row in members
-            .into_iter()
-            .filter(|row| counts(row.offset, row.epoch))
-        {
-            note_role(&mut roles, row.user, row.offset, row.role);
-        }
-        let mut deleted: Vec<_> = deletions
-            .into_iter()
-            .filter(|&(_, offset, epoch)| counts(offset, epoch))
-            .map(|(target, ..)| target)
-            .collect();
-        deleted.sort_unstable();
-        deleted.dedup();
-        let mut cursors = Cursors::new(cursors, deleted);
-        // Rows derived from the newest events may be missing: derive them again.
-        for row in &tail {
-            derive(row, &mut settings, &mut roles, &mut cursors);
-        }
-        let members = roles
-            .into_iter()
-            .filter_map(|(user, (since, role))| Some((user, Member { role: role?, since })))
-            .collect();
         let mut log = Log::new(tail, memory.ring_events_max);
         log.redact_where(|message| cursors.is_deleted(message));
         let unsaved_at = cursors.unsaved_since().map(|_| now);
@@ -173,7 +112,7 @@ impl RoomState {
             limits,
             memory,
             settings,
-            members: Members::new(members),
+            members,
             log,
             cursors,
             sent: SentIds::new(head == Offset::ZERO, memory),
@@ -578,77 +517,4 @@ fn not_a_message(field: &'static str) -> WireError {
 /// The log has a hole where there cannot be one, or the shell did not read what it should.
 fn missing_row() -> WireError {
     WireError::new(Code::Internal, "stored data is not sound")
-}
-
-fn note_role(
-    roles: &mut FxHashMap<UserId, (Offset, Option<Role>)>,
-    user: UserId,
-    offset: Offset,
-    role: Option<Role>,
-) {
-    let known = roles.entry(user).or_insert((offset, role));
-    if known.0 <= offset {
-        *known = (offset, role);
-    }
-}
-
-/// What one event of the tail implies for the rows derived from it.
-fn derive(
-    row: &LogRow,
-    settings: &mut Option<Settings>,
-    roles: &mut FxHashMap<UserId, (Offset, Option<Role>)>,
-    cursors: &mut Cursors,
-) {
-    let event = fold::decode(&row.event);
-    let to = Cursor {
-        offset: row.offset,
-        message_count: row.message_count,
-    };
-    let actor = event.actor.and_then(|actor| UserId::parse(&actor.id).ok());
-    match event.body {
-        Some(Body::RoomOpened(opened)) => {
-            let room = opened.room.unwrap_or_default();
-            if let (None, Some(creator)) = (&settings, actor) {
-                *settings = Some(Settings {
-                    kind: room.kind(),
-                    name: room.name,
-                    public: room.public,
-                    creator,
-                    client_id: String::new(),
-                });
-            }
-            for member in opened.members {
-                note_member(roles, cursors, &member, to);
-            }
-        }
-        Some(Body::Message(_)) => {
-            if let Some(actor) = actor {
-                cursors.moved_by_event(&actor, to);
-            }
-        }
-        Some(Body::MemberJoined(joined)) => {
-            note_member(roles, cursors, &joined.member.unwrap_or_default(), to);
-        }
-        Some(Body::MemberLeft(left)) => {
-            if let Ok(user) = UserId::parse(&left.user.unwrap_or_default().id) {
-                note_role(roles, user, row.offset, None);
-            }
-        }
-        Some(Body::MessageDeleted(delete)) => cursors.message_deleted(Offset(delete.target)),
-        Some(Body::MessageEdited(_) | Body::ReactionAdded(_) | Body::ReactionRemoved(_)) | None => {
-        }
-    }
-}
-
-fn note_member(
-    roles: &mut FxHashMap<UserId, (Offset, Option<Role>)>,
-    cursors: &mut Cursors,
-    member: &v1::Member,
-    to: Cursor,
-) {
-    let id = member.user.as_ref().map_or("", |user| &user.id);
-    if let Ok(user) = UserId::parse(id) {
-        cursors.moved_by_event(&user, to);
-        note_role(roles, user, to.offset, Some(member.role()));
-    }
 }

@@ -7,14 +7,16 @@ use prost::Message as _;
 use rookery_cluster::{EndpointId, Role};
 use rookery_proto::{
     errors::Code,
-    link::{self, Packet, packet::Body, room_request::Command},
+    link::{self, Packet, packet::Body, reply, room_request::Command},
     v1::{self, ack},
 };
 use tokio::time::Duration;
 
 use super::{
     faults::Fault,
-    harness::{DEADLINE, Harness, appended, caller, create, join, room_id, send, typing},
+    harness::{
+        DEADLINE, ELSEWHERE, Harness, appended, caller, create, join, room_id, send, typing,
+    },
 };
 use crate::{Health, RoomLimits};
 
@@ -470,6 +472,14 @@ async fn other_owner_and_bad_names_are_said_at_once() {
         (error.code(), error.field.as_str()),
         (Code::Invalid, "room")
     );
+    let request = harness.ask(ELSEWHERE, "a", join());
+    harness
+        .eventually("answer", |harness| harness.replies.contains_key(&request))
+        .await;
+    let Some(reply::Result::NotOwner(answer)) = harness.replies.remove(&request) else {
+        panic!("another node owns it");
+    };
+    assert_eq!(answer.owner, EndpointId::new(Role::Rooms, 404).as_str());
     harness.post(Body::RoomDetach(link::RoomDetach {
         room: "r".into(),
         session: 1,

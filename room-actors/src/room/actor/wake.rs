@@ -15,8 +15,9 @@ use crate::{
     metrics,
     room::{
         effects::Effects,
-        state::{RoomState, Woken},
+        state::RoomState,
         wake::{RecoverError, recover, rewrite},
+        woken::Woken,
     },
 };
 

@@ -20,8 +20,9 @@ use crate::{
     room::{
         command::{Fact, Need, Now, Ticket, Who},
         effects::{Effects, Output},
-        state::{RoomState, Woken},
+        state::RoomState,
         wake::{recover, rewrite},
+        woken::Woken,
     },
 };
 
