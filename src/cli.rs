@@ -67,18 +67,16 @@ data is not, 64: the configuration is not.")]
 /// `serve`
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
     /// Write {"url": …, "admin": …} to this file once clients can connect
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
 }
 
 /// `token`
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
     /// The user's id (the token's `sub`)
     #[arg(long)]
     pub(crate) user: String,
@@ -91,8 +89,8 @@ pub(crate) struct TokenArgs {
     /// A right in channels: ROOM=read|write|admin; ROOM may end in * (repeat for more)
     #[arg(long = "grant", value_name = "ROOM=RIGHT", value_parser = grant)]
     pub(crate) grants: Vec<(String, String)>,
-    /// Id of the configured key to sign with
-    #[arg(long, value_name = "ID", conflicts_with = "key_file")]
+    /// The configured key to sign with, by its `kid`
+    #[arg(long, value_name = "KID", conflicts_with = "key_file")]
     pub(crate) key: Option<String>,
     /// Sign with this file: a private key in PEM, or for HS256 the secret
     #[arg(long, value_name = "FILE")]
@@ -102,18 +100,20 @@ pub(crate) struct TokenArgs {
         value_parser = ["HS256", "RS256", "ES256", "EdDSA"])]
     pub(crate) algorithm: String,
     /// `kid` of a token signed with --key-file
-    #[arg(long, value_name = "ID", requires = "key_file")]
+    #[arg(long, value_name = "KID", requires = "key_file")]
     pub(crate) key_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
 }
 
 /// `config`
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
     /// Print the reference page (docs/configuration.md) instead
     #[arg(long)]
     pub(crate) reference: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
 }
 
 /// `check`
