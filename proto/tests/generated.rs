@@ -2,6 +2,8 @@
 //!
 //! `ROOKERY_REGENERATE=1 cargo test -p rookery-proto --test generated` writes it anew.
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its answer")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 const FILES: [&str; 2] = ["rookery/v1/wire.proto", "rookery/link/v1/link.proto"];

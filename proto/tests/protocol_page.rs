@@ -1,5 +1,7 @@
 //! `docs/protocol.md` is true: every example parses, survives both encodings, and none is missing.
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its answer")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use prost::Message;

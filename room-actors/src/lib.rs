@@ -26,6 +26,7 @@ mod host;
 pub mod metrics;
 mod node;
 mod request;
+mod upkeep;
 
 pub use health::Health;
 pub use limits::RoomLimits;

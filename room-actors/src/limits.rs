@@ -156,3 +156,8 @@ pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 /// What `UNAVAILABLE` hints: the commit's longest backoff.
 pub const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 const _: () = assert!(UNAVAILABLE_RETRY.as_millis() >= COMMIT_BACKOFF_MAX.as_millis());
+
+/// How often what is too old is removed from the store.
+pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Rows removed in one step: a few milliseconds of the writer's time.
+pub(crate) const UPKEEP_ROWS_MAX: u32 = 1_000;

@@ -22,6 +22,7 @@ use crate::{
     health::{Health, HealthCell},
     host::{Host, HostMsg, HostParts, Shards, Shared, Supervisor},
     limits::RoomLimits,
+    upkeep,
 };
 
 /// What an installation says about its rooms.
@@ -79,6 +80,7 @@ pub struct RoomsNode {
     to_host: mpsc::UnboundedSender<HostMsg>,
     host: JoinHandle<()>,
     committer: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     supervisor: ActorRef<()>,
     awake: Arc<AtomicUsize>,
 }
@@ -114,6 +116,8 @@ pub async fn start(config: RoomsConfig, ports: RoomsPorts) -> Result<RoomsNode, 
     let health = HealthCell::new();
     let (committer, commit_task) =
         Committer::start(Arc::clone(&store), incarnation, health.clone());
+    let upkeep = upkeep::run(Arc::clone(&store), Arc::clone(&clock));
+    let upkeep = spawn(TaskKind::Service, "store upkeep", upkeep);
     let shared = Arc::new(Shared {
         node,
         incarnation,
@@ -142,6 +146,7 @@ pub async fn start(config: RoomsConfig, ports: RoomsPorts) -> Result<RoomsNode, 
         to_host,
         host,
         committer: commit_task,
+        upkeep,
         supervisor,
         awake,
     })
@@ -170,6 +175,7 @@ impl RoomsNode {
         let report = reported.await.unwrap_or_default();
         self.host.abort();
         self.committer.abort();
+        self.upkeep.abort();
         self.supervisor.stop(None);
         tracing::info!(
             rooms.count = report.rooms,
@@ -184,6 +190,7 @@ impl RoomsNode {
     pub(crate) fn kill(self) {
         self.host.abort();
         self.committer.abort();
+        self.upkeep.abort();
         self.supervisor.stop_children(None);
         self.supervisor.get_cell().kill();
     }
