@@ -3,7 +3,8 @@
 //! An adapter's tests call [`store_contract!`](crate::store_contract) with the path of an async
 //! function that returns `(Arc<S>, guard)`, where `S: Store`: each case gets a store of its own
 //! that it may close. Cases use names never used before, so several stores may share one
-//! database; the guard is dropped after the case.
+//! database; the guard is dropped after the case. Tests with a harness of their own take the cases
+//! from [`cases`] instead, and [`random::idempotent_writes_in_any_order_read_equal`] beside them.
 
 pub mod fixture;
 pub mod log;
@@ -12,14 +13,49 @@ pub mod random;
 pub mod rooms;
 pub mod users;
 
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::Store;
+
 /// How a case ends: its assertions panic, an unexpected error of the store is returned.
 pub type CaseResult = Result<(), crate::StoreError>;
+
+/// A case under way.
+pub type Running = Pin<Box<dyn Future<Output = CaseResult> + Send>>;
+
+/// One case of the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// Runs it on a store of its own.
+    pub run: fn(Arc<dyn Store>) -> Running,
+}
+
+/// All cases but the random one, which brings its own runtime.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    crate::store_contract! { @list @values; }
+}
 
 /// Makes one test of each case of the contract.
 #[macro_export]
 macro_rules! store_contract {
     ($make:path) => {
-        $crate::store_contract! { @cases $make;
+        $crate::store_contract! { @list @tests $make; }
+
+        #[test]
+        fn idempotent_writes_in_any_order_read_equal() {
+            let runtime =
+                ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (store, _guard) = runtime.block_on($make());
+            let store: ::std::sync::Arc<dyn $crate::Store> = store;
+            $crate::contract::random::idempotent_writes_in_any_order_read_equal(&runtime, &*store);
+            runtime.block_on(store.close());
+        }
+    };
+    (@list $($to:tt)*) => {
+        $crate::store_contract! { $($to)*
             log::commit_then_read_gives_the_same_rows
             log::rows_of_all_epochs_are_kept_and_told_apart
             log::late_write_of_an_old_epoch_overwrites_nothing
@@ -38,6 +74,7 @@ macro_rules! store_contract {
             ownership::unregistered_incarnation_is_fenced
             ownership::registering_again_lifts_no_fence
             ownership::concurrent_takers_get_different_epochs
+            ownership::many_nodes_at_one_shard_leave_only_its_owner_unfenced
             rooms::unknown_room_reads_empty
             rooms::settings_keep_every_version
             rooms::members_keep_every_version
@@ -50,18 +87,8 @@ macro_rules! store_contract {
             users::last_seen_never_moves_back
             users::closed_store_refuses_everything
         }
-
-        #[test]
-        fn idempotent_writes_in_any_order_read_equal() {
-            let runtime =
-                ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let (store, _guard) = runtime.block_on($make());
-            let store: ::std::sync::Arc<dyn $crate::Store> = store;
-            $crate::contract::random::idempotent_writes_in_any_order_read_equal(&runtime, &*store);
-            runtime.block_on(store.close());
-        }
     };
-    (@cases $make:path; $($module:ident :: $case:ident)*) => {
+    (@tests $make:path; $($module:ident :: $case:ident)*) => {
         $(
             #[::tokio::test]
             async fn $case() {
@@ -71,5 +98,13 @@ macro_rules! store_contract {
                 store.close().await;
             }
         )*
+    };
+    (@values; $($module:ident :: $case:ident)*) => {
+        ::std::vec![$(
+            $crate::contract::Case {
+                name: ::std::stringify!($case),
+                run: |store| ::std::boxed::Box::pin($crate::contract::$module::$case(store)),
+            }
+        ),*]
     };
 }

@@ -68,6 +68,25 @@ impl EpochList {
         entries.push((epoch, head.next()));
         Self { entries }
     }
+
+    /// As it is stored: "epoch:first epoch:first …".
+    pub(crate) fn to_text(&self) -> String {
+        let entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(epoch, first)| format!("{epoch}:{first}"))
+            .collect();
+        entries.join(" ")
+    }
+
+    /// From its stored text; `None` when that is not sound.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let entries = text.split(' ').map(|entry| {
+            let (epoch, first) = entry.split_once(':')?;
+            Some((Epoch(epoch.parse().ok()?), Offset(first.parse().ok()?)))
+        });
+        Self::from_entries(entries.collect::<Option<_>>()?)
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +120,23 @@ mod tests {
     fn list_out_of_order_is_refused() {
         let entries = vec![(Epoch(2), Offset(1)), (Epoch(1), Offset(4))];
         assert_eq!(EpochList::from_entries(entries), None);
+    }
+
+    #[test]
+    fn epoch_list_survives_its_text() {
+        let list = EpochList::default()
+            .claimed_by(Epoch(1), Offset(0))
+            .claimed_by(Epoch(7), Offset(40));
+        assert_eq!(list.to_text(), "1:1 7:41");
+        assert_eq!(EpochList::from_text("1:1 7:41"), Some(list));
+    }
+
+    #[test]
+    fn damaged_list_text_is_refused() {
+        for text in [
+            "", "1", "1:", "1:1  2:2", "2:1 1:3", "1:9 2:3", "x:1", "-1:1",
+        ] {
+            assert_eq!(EpochList::from_text(text), None, "{text:?}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`rows`] are the things stored, [`epochs`] decides which of them count,
 //! [`store`] is the port ([`Store`]: its documentation is the contract), [`sqlite`] the embedded
-//! adapter. `contract` holds the one suite of cases that every adapter must pass.
+//! adapter, `cql` that of a cluster (by the feature of that name, which is on by default).
+//! `contract` holds the one suite of cases that every adapter must pass.
 //!
 //! Invariants:
 //! - No row written here ever overwrites a row of another epoch: the epoch is part of the key.
@@ -11,6 +12,8 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+#[cfg(feature = "cql")]
+pub mod cql;
 pub mod epochs;
 pub mod limits;
 pub mod metrics;
@@ -18,6 +21,8 @@ pub mod rows;
 pub mod sqlite;
 pub mod store;
 
+#[cfg(feature = "cql")]
+pub use cql::{ConnectError, CqlConfig, CqlCredentials, CqlMigration, CqlStore};
 pub use epochs::EpochList;
 pub use rows::{
     CursorRow, EventKind, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow, UserRoomRow,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rookery_proto::ids::Offset;
+
 /// How long a sent id answers a retry. A client that retries later may double its message.
 pub const SENT_ID_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Offsets of one `log_range`: two pages of history. A larger range is a programming error.
@@ -46,3 +48,45 @@ pub const CHECK_PROBLEMS_MAX: usize = 100;
 const _: () = assert!(SQLITE_WAL_REST_PAGES < SQLITE_WAL_PAGES);
 const _: () = assert!(SQLITE_WAL_PAGES < SQLITE_WAL_PAGES_MAX);
 const _: () = assert!(LOG_READ_OFFSETS_MAX <= BUCKET_OFFSETS);
+
+/// Commits that usefully run at once: while one waits for the slowest of its replicas, others
+/// fill the coordinators.
+pub const CQL_COMMITS_IN_FLIGHT: usize = 16;
+/// Requests of all commits that wait for the database at once. More only wait there. When full,
+/// callers wait. Metric: `rookery_persistence_requests_waiting`.
+pub const CQL_REQUESTS_IN_FLIGHT_MAX: usize = 256;
+/// Rows of one unlogged batch, all of one partition. Larger ones gained nothing.
+pub const CQL_BATCH_ROWS_MAX: usize = 64;
+/// Bytes of one batch, as far as events make them: well below what ScyllaDB warns of (128 KiB)
+/// and refuses (1 MiB). One larger event goes alone.
+pub const CQL_BATCH_BYTES_MAX: usize = 32 * 1024;
+/// Rows of a page of a read. What is read is bounded by its caller; a page bounds one answer.
+pub const CQL_PAGE_ROWS: i32 = 1_000;
+/// How long a replica may keep a request that may be repeated before another is asked as well: a
+/// paused replica costs that much, and a merely slow one is rarely asked twice.
+pub const CQL_SPECULATIVE_AFTER: Duration = Duration::from_millis(400);
+/// How often an idle connection asks whether its server lives.
+pub const CQL_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long that answer may take before the connection is given up.
+pub const CQL_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest pause between two tries of a lightweight transaction that others were ahead of.
+pub const CQL_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// How long a migration may hold its lock before another may begin: longer than creating all
+/// tables takes.
+pub const CQL_MIGRATION_LOCK: Duration = Duration::from_secs(120);
+/// How long a statement of a migration may take, schema agreement apart.
+pub const CQL_MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
+
+const _: () = assert!(
+    CQL_BATCH_ROWS_MAX <= u16::MAX as usize,
+    "what a batch can hold"
+);
+const _: () = assert!(CQL_COMMITS_IN_FLIGHT <= CQL_REQUESTS_IN_FLIGHT_MAX);
+
+/// Every adapter refuses a wider range in the same way.
+pub(crate) fn assert_range(from: Offset, to: Offset) {
+    assert!(
+        to.0.saturating_sub(from.0) < LOG_READ_OFFSETS_MAX,
+        "a range spans at most {LOG_READ_OFFSETS_MAX} offsets"
+    );
+}

@@ -12,12 +12,13 @@ const FAILURES: &str = "rookery_persistence_commit_failures_total";
 const GROUP_WRITES: &str = "rookery_persistence_group_writes";
 const COMMIT_SECONDS: &str = "rookery_persistence_commit_seconds";
 const WRITES_WAITING: &str = "rookery_persistence_writes_waiting";
+const REQUESTS_WAITING: &str = "rookery_persistence_requests_waiting";
 const READ_SECONDS: &str = "rookery_persistence_read_seconds";
 const WAL_PAGES: &str = "rookery_persistence_wal_pages";
 
 /// Describes the metrics; called once by the binary.
 pub fn describe() {
-    describe_counter!(COMMITS, "Transactions committed");
+    describe_counter!(COMMITS, "Transactions, or group commits at quorum");
     describe_counter!(ROWS, "Rows written by committed transactions");
     describe_counter!(FAILURES, "Transactions that failed, by outcome");
     describe_histogram!(GROUP_WRITES, "Writes that shared one transaction");
@@ -27,6 +28,10 @@ pub fn describe() {
         "From the first statement to the disk's answer"
     );
     describe_gauge!(WRITES_WAITING, "Writes waiting for the writer thread");
+    describe_gauge!(
+        REQUESTS_WAITING,
+        "Requests waiting for a place among those in flight to the CQL database"
+    );
     describe_histogram!(READ_SECONDS, Unit::Seconds, "Reads, without their wait");
     describe_gauge!(WAL_PAGES, "Pages in the write-ahead log");
 }
@@ -44,6 +49,19 @@ pub(crate) fn commit_failed(outcome: &'static str) {
 
 pub(crate) fn writes_waiting(count: usize) {
     gauge!(WRITES_WAITING).set(count as f64);
+}
+
+/// Counts one waiting request until it is dropped.
+#[cfg(feature = "cql")]
+pub(crate) fn request_waiting() -> impl Drop {
+    struct Waiting;
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            gauge!(REQUESTS_WAITING).decrement(1.0);
+        }
+    }
+    gauge!(REQUESTS_WAITING).increment(1.0);
+    Waiting
 }
 
 pub(crate) fn read_done(took: Duration) {

@@ -332,11 +332,7 @@ impl Store for SqliteStore {
         from: Offset,
         to: Offset,
     ) -> Result<Vec<LogRow>, StoreError> {
-        assert!(
-            to.0.saturating_sub(from.0) < limits::LOG_READ_OFFSETS_MAX,
-            "a range of the log spans at most {} offsets",
-            limits::LOG_READ_OFFSETS_MAX
-        );
+        limits::assert_range(from, to);
         let room = room.clone();
         self.readers
             .read("read log", move |connection| {
@@ -351,6 +347,7 @@ impl Store for SqliteStore {
         from: Offset,
         to: Offset,
     ) -> Result<Vec<MarkRow>, StoreError> {
+        limits::assert_range(from, to);
         let room = room.clone();
         self.readers
             .read("read marks", move |connection| {

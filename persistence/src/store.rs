@@ -95,7 +95,8 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a whole list. Never changes a list with another last epoch.
     async fn put_room_epochs(&self, room: &RoomId, list: &EpochList) -> Result<(), StoreError>;
 
-    /// All rows of the newest `offsets` offsets (of any epoch), by (offset, epoch).
+    /// All rows of the newest `offsets` offsets (of any epoch), by (offset, epoch). The log has no
+    /// gap of [`crate::limits::BUCKET_OFFSETS`] or more: rows above one may be missed.
     async fn log_tail(&self, room: &RoomId, offsets: u32) -> Result<Vec<LogRow>, StoreError>;
 
     /// All rows with `from <= offset <= to`, by (offset, epoch). The range spans at most
@@ -107,7 +108,8 @@ pub trait Store: Send + Sync + 'static {
         to: Offset,
     ) -> Result<Vec<LogRow>, StoreError>;
 
-    /// All marks on messages with `from <= target <= to`, by (target, offset, epoch).
+    /// All marks on messages with `from <= target <= to`, by (target, offset, epoch). The range
+    /// is bounded as that of [`log_range`](Store::log_range).
     async fn marks(
         &self,
         room: &RoomId,

@@ -123,3 +123,34 @@ pub async fn concurrent_takers_get_different_epochs(store: Arc<dyn Store>) -> Ca
     assert!(store.take_shard(shard, "node-a", owner).await? > highest);
     Ok(())
 }
+
+pub async fn many_nodes_at_one_shard_leave_only_its_owner_unfenced(
+    store: Arc<dyn Store>,
+) -> CaseResult {
+    let shard = Shard::of("many nodes");
+    let mut takers = JoinSet::new();
+    for _ in 0..8 {
+        let (store, owner) = (Arc::clone(&store), incarnation());
+        takers.spawn(async move {
+            store.register_node("node-a", owner).await?;
+            let epoch = store.take_shard(shard, "node-a", owner).await?;
+            Ok((epoch, owner))
+        });
+    }
+    let mut owners = takers
+        .join_all()
+        .await
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    owners.sort();
+    let last = owners.len() - 1;
+    for (index, (epoch, owner)) in owners.iter().enumerate() {
+        assert!(index == 0 || owners[index - 1].0 < *epoch, "{owners:?}");
+        assert_eq!(
+            store.is_fenced(*owner).await?,
+            index < last,
+            "owner of epoch {epoch}"
+        );
+    }
+    Ok(())
+}

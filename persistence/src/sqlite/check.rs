@@ -94,7 +94,7 @@ fn lists(connection: &Connection, report: &mut CheckReport) -> Result<()> {
     while let Some(row) = rows.next()? {
         let (room, text): (String, String) = (row.get(0)?, row.get(2)?);
         let epoch = Epoch(number(row, 1)?);
-        let list = super::statements::list_from_text(&text);
+        let list = EpochList::from_text(&text);
         if list.and_then(|list| list.last_epoch()) != Some(epoch) {
             report.problem(format!(
                 "room {room}: the epoch list of epoch {epoch} is damaged"

@@ -7,7 +7,7 @@ use rookery_proto::{
 };
 use rusqlite::{Connection, Error, OptionalExtension, Params, Result, Row, params, types::Type};
 
-use super::statements::{int, list_from_text};
+use super::statements::int;
 use crate::{
     CursorRow, EpochList, EventKind, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, SentRow,
     UserRoomRow, UserRow,
@@ -26,7 +26,7 @@ pub(super) fn room_epochs(connection: &Connection, room: &RoomId) -> Result<Epoc
         .prepare_cached("SELECT list FROM room_epochs WHERE room = ?1 ORDER BY epoch DESC LIMIT 1")?
         .query_row([room.as_str()], |row| {
             let text: String = row.get(0)?;
-            list_from_text(&text).ok_or_else(|| unsound(0, Type::Text, "not an epoch list"))
+            EpochList::from_text(&text).ok_or_else(|| unsound(0, Type::Text, "not an epoch list"))
         })
         .optional()?;
     Ok(list.unwrap_or_default())

@@ -1,7 +1,7 @@
 //! What the writer thread does to the tables, with every statement prepared once.
 
 use rookery_proto::{
-    ids::{Epoch, Offset, RoomId, UserId},
+    ids::{Offset, RoomId, UserId},
     shard::Shard,
 };
 use rusqlite::{Connection, OptionalExtension, Statement, params};
@@ -298,7 +298,7 @@ impl<'c> Statements<'c> {
                 "an empty epoch list claims nothing".to_owned(),
             ));
         };
-        let (room, epoch, text) = (room.as_str(), int(last.0)?, list_text(list));
+        let (room, epoch, text) = (room.as_str(), int(last.0)?, list.to_text());
         let stored = self
             .list
             .query_row(params![room, epoch], |row| row.get::<_, String>(0))
@@ -349,46 +349,4 @@ impl<'c> Statements<'c> {
 /// SQLite's integers are signed. Offsets, epochs and times never come near that bound.
 pub(super) fn int(number: u64) -> rusqlite::Result<i64> {
     i64::try_from(number).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// An epoch list as it is stored.
-fn list_text(list: &EpochList) -> String {
-    let entries: Vec<_> = list
-        .entries()
-        .iter()
-        .map(|(epoch, first)| format!("{epoch}:{first}"))
-        .collect();
-    entries.join(" ")
-}
-
-/// An epoch list from its stored text; `None` when that is not sound.
-pub(super) fn list_from_text(text: &str) -> Option<EpochList> {
-    let entries = text.split(' ').map(|entry| {
-        let (epoch, first) = entry.split_once(':')?;
-        Some((Epoch(epoch.parse().ok()?), Offset(first.parse().ok()?)))
-    });
-    EpochList::from_entries(entries.collect::<Option<_>>()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn epoch_list_survives_its_text() {
-        let list = EpochList::default()
-            .claimed_by(Epoch(1), Offset(0))
-            .claimed_by(Epoch(7), Offset(40));
-        assert_eq!(list_text(&list), "1:1 7:41");
-        assert_eq!(list_from_text("1:1 7:41"), Some(list));
-    }
-
-    #[test]
-    fn damaged_list_text_is_refused() {
-        for text in [
-            "", "1", "1:", "1:1  2:2", "2:1 1:3", "1:9 2:3", "x:1", "-1:1",
-        ] {
-            assert_eq!(list_from_text(text), None, "{text:?}");
-        }
-    }
 }

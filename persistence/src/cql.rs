@@ -1,0 +1,381 @@
+//! The adapter of a cluster: ScyllaDB, or Apache Cassandra, over CQL.
+//!
+//! ```text
+//! commit(group) ──by partition──► unlogged batches ──many in flight──► replicas, LOCAL_QUORUM
+//! take_shard, register_node ─────► lightweight transactions ─────────► LOCAL_SERIAL
+//! reads ─────────────────────────► page by page, LOCAL_QUORUM
+//! ```
+//! Reading order: `config`, `connect` (what can be wrong with a database), `schema` (the
+//! migrations), `profiles` and `statements`, `writes` (rows into batches), `queries`,
+//! `ownership` (shards and fences), `error` (what failures mean).
+//!
+//! Invariants:
+//! - A commit returns only when every row of it is at quorum; a read begins at quorum, so it sees
+//!   every commit that returned before.
+//! - A request is one mutation of one partition. When it may have changed something and its answer
+//!   was lost, the outcome is unknown, whatever later attempts said.
+//! - No null is bound and nothing is deleted: there are no tombstones but expired sent ids.
+//! - The order of timestamps decides nothing, except for cursors and times last seen, whose
+//!   timestamp is their value.
+
+mod config;
+mod connect;
+mod error;
+mod ownership;
+mod profiles;
+mod queries;
+mod schema;
+mod statements;
+mod writes;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rookery_proto::{
+    ids::{Epoch, Offset, RoomId, UserId},
+    shard::Shard,
+};
+use scylla::{
+    client::{execution_profile::ExecutionProfileHandle, session::Session},
+    statement::batch::{Batch, BatchStatement, BatchType},
+};
+use tokio::{
+    sync::{RwLock, RwLockReadGuard, Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+pub use self::{
+    config::{CqlConfig, CqlCredentials},
+    connect::ConnectError,
+    schema::CqlMigration,
+};
+use self::{
+    error::Attempts,
+    profiles::Profiles,
+    schema::Schema,
+    statements::Statements,
+    writes::{Batches, Write},
+};
+use crate::{
+    CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
+    Store, StoreError, UserRoomRow, UserRow, limits, metrics,
+};
+
+/// The store in a keyspace of a CQL database.
+#[derive(Debug)]
+pub struct CqlStore {
+    /// `None` once closed. Calls hold it for reading, so closing waits for them.
+    open: RwLock<Option<Open>>,
+    durability: String,
+}
+
+/// What calls work with.
+#[derive(Debug)]
+struct Open {
+    session: Session,
+    statements: Statements,
+    write_profile: ExecutionProfileHandle,
+    /// Requests that may wait for the database at once.
+    requests: Semaphore,
+    ownership_timeout: Duration,
+}
+
+impl CqlStore {
+    /// Connects to a database whose schema is up to date, and checks that it can be used.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names what is wrong and the setting to look at.
+    pub async fn connect(config: CqlConfig) -> Result<Self, ConnectError> {
+        timeout(config.connect_timeout, Self::open(&config))
+            .await
+            .map_err(|_| connect::timed_out(&config))?
+    }
+
+    async fn open(config: &CqlConfig) -> Result<Self, ConnectError> {
+        let session = connect::session(config).await?;
+        let durability = connect::durability(&session, config)?;
+        let profiles = Profiles::new(config);
+        Schema::new(&session, config, &profiles).check().await?;
+        let statements = Statements::prepare(&session, config, &profiles)
+            .await
+            .map_err(|error| ConnectError::Query {
+                what: "prepare statements".to_owned(),
+                source: Box::new(error),
+            })?;
+        let open = Open {
+            session,
+            statements,
+            write_profile: profiles.write,
+            requests: Semaphore::new(limits::CQL_REQUESTS_IN_FLIGHT_MAX),
+            ownership_timeout: config.ownership_timeout,
+        };
+        open.probe(config).await?;
+        tracing::info!(database.keyspace = config.keyspace, "database connected");
+        Ok(Self {
+            open: RwLock::new(Some(open)),
+            durability,
+        })
+    }
+
+    /// Makes the keyspace and the tables, or brings them up to date. May be repeated; several
+    /// processes may try, one works.
+    ///
+    /// # Errors
+    /// [`ConnectError`]. What was done before stays and is not repeated.
+    pub async fn migrate(config: CqlConfig) -> Result<CqlMigration, ConnectError> {
+        let session = connect::session(&config).await?;
+        let profiles = Profiles::new(&config);
+        Schema::new(&session, &config, &profiles).migrate().await
+    }
+
+    async fn calls(&self) -> Result<RwLockReadGuard<'_, Open>, StoreError> {
+        RwLockReadGuard::try_map(self.open.read().await, Option::as_ref)
+            .map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Open {
+    /// Writes a row of no room, to learn now rather than at the first message that it is refused.
+    async fn probe(&self, config: &CqlConfig) -> Result<(), ConnectError> {
+        // Not a room id: no room can have this name.
+        let values = ("/probe", 0_i64, 1_i64);
+        let probe = self
+            .session
+            .execute_unpaged(&self.statements.put_head, values);
+        match probe.await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(
+                    connect::denied(config, &error).unwrap_or_else(|| ConnectError::Query {
+                        what: format!("write to the keyspace {:?} (cql.keyspace)", config.keyspace),
+                        source: Box::new(error),
+                    }),
+                )
+            }
+        }
+    }
+
+    /// Waits for a place among the requests in flight.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        if let Ok(permit) = self.requests.try_acquire() {
+            return Ok(permit);
+        }
+        let _waiting = metrics::request_waiting();
+        // It is never closed: closing the store waits for all calls.
+        self.requests
+            .acquire()
+            .await
+            .map_err(|_| StoreError::Closed)
+    }
+
+    /// Writes rows of one partition as one request.
+    async fn write(&self, what: &'static str, writes: &[Write<'_>]) -> Result<(), StoreError> {
+        let statements = writes
+            .iter()
+            .map(|write| BatchStatement::from(write.statement(&self.statements).clone()));
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements.collect());
+        batch.set_is_idempotent(true);
+        batch.set_execution_profile_handle(Some(self.write_profile.clone()));
+        let attempts = Arc::new(Attempts::default());
+        batch.set_history_listener(Arc::clone(&attempts) as _);
+        let _permit = self.permit().await?;
+        match self.session.batch(&batch, writes).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(attempts.failed(what, error)),
+        }
+    }
+
+    async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let batches = Batches::of_group(group);
+        let rows = batches.iter().map(|batch| batch.writes.len()).sum();
+        let requests: FuturesUnordered<_> = batches
+            .iter()
+            .map(|batch| self.write("commit", &batch.writes))
+            .collect();
+        let answers: Vec<_> = requests.collect().await;
+        combined(answers).inspect_err(|error| {
+            metrics::commit_failed(match error {
+                StoreError::Failed { .. } => "not_done",
+                _ => "unknown",
+            });
+        })?;
+        metrics::committed(group.len(), rows, began.elapsed());
+        for (room, bucket) in begun_buckets(group) {
+            self.keep_head(room, bucket).await;
+        }
+        Ok(())
+    }
+}
+
+/// What the answers to all requests of a commit are together: it failed for sure only when every
+/// one of them did.
+fn combined(answers: Vec<Result<(), StoreError>>) -> Result<(), StoreError> {
+    let requests = answers.len();
+    let (mut failed, mut unknown) = (Vec::new(), None);
+    for error in answers.into_iter().filter_map(Result::err) {
+        match error {
+            StoreError::Failed { .. } => failed.push(error),
+            other => unknown = Some(other),
+        }
+    }
+    if let Some(unknown) = unknown {
+        return Err(unknown);
+    }
+    let all_failed = failed.len() == requests;
+    match failed.pop() {
+        None => Ok(()),
+        Some(StoreError::Failed { what, source }) if !all_failed => {
+            Err(StoreError::Unknown { what, source })
+        }
+        Some(error) => Err(error),
+    }
+}
+
+/// The rooms whose log enters a new bucket, with its number.
+fn begun_buckets(group: &[RoomWrite]) -> impl Iterator<Item = (&RoomId, u64)> {
+    group.iter().filter_map(|write| {
+        let first = |offset: Offset| offset.0.is_multiple_of(limits::BUCKET_OFFSETS);
+        let begun = write.log.iter().rev().find(|row| first(row.offset))?;
+        Some((&write.room, writes::bucket(begun.offset)))
+    })
+}
+
+#[async_trait]
+impl Store for CqlStore {
+    fn durability(&self) -> String {
+        self.durability.clone()
+    }
+
+    fn commits_in_flight_max(&self) -> usize {
+        limits::CQL_COMMITS_IN_FLIGHT
+    }
+
+    async fn register_node(&self, node: &str, incarnation: Incarnation) -> Result<(), StoreError> {
+        self.calls().await?.register_node(node, incarnation).await
+    }
+
+    async fn take_shard(
+        &self,
+        shard: Shard,
+        node: &str,
+        incarnation: Incarnation,
+    ) -> Result<Epoch, StoreError> {
+        let open = self.calls().await?;
+        open.take_shard(shard, node, incarnation).await
+    }
+
+    async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {
+        self.calls().await?.is_fenced(incarnation).await
+    }
+
+    async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError> {
+        self.calls().await?.commit(group).await
+    }
+
+    async fn room_epochs(&self, room: &RoomId) -> Result<EpochList, StoreError> {
+        self.calls().await?.room_epochs(room).await
+    }
+
+    async fn put_room_epochs(&self, room: &RoomId, list: &EpochList) -> Result<(), StoreError> {
+        let (open, what) = (self.calls().await?, "put room epochs");
+        if list.last_epoch().is_none() {
+            let source = "an empty epoch list claims nothing".into();
+            return Err(StoreError::Failed { what, source });
+        }
+        open.write(what, &[Write::List(room, list)]).await
+    }
+
+    async fn log_tail(&self, room: &RoomId, offsets: u32) -> Result<Vec<LogRow>, StoreError> {
+        self.calls().await?.log_tail(room, offsets).await
+    }
+
+    async fn log_range(
+        &self,
+        room: &RoomId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<LogRow>, StoreError> {
+        limits::assert_range(from, to);
+        self.calls().await?.log_range(room, from, to).await
+    }
+
+    async fn marks(
+        &self,
+        room: &RoomId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<MarkRow>, StoreError> {
+        limits::assert_range(from, to);
+        self.calls().await?.marks(room, from, to).await
+    }
+
+    async fn deletions(&self, room: &RoomId) -> Result<Vec<(Offset, Offset, Epoch)>, StoreError> {
+        self.calls().await?.deletions(room).await
+    }
+
+    async fn settings(&self, room: &RoomId) -> Result<Vec<RoomRow>, StoreError> {
+        self.calls().await?.settings(room).await
+    }
+
+    async fn members(&self, room: &RoomId) -> Result<Vec<MemberRow>, StoreError> {
+        self.calls().await?.members(room).await
+    }
+
+    async fn cursors(&self, room: &RoomId) -> Result<Vec<CursorRow>, StoreError> {
+        self.calls().await?.cursors(room).await
+    }
+
+    async fn sent_ids(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        since_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<SentRow>, StoreError> {
+        let open = self.calls().await?;
+        open.sent_ids(room, user, since_ms, limit).await
+    }
+
+    async fn sent_id(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        client_id: &str,
+    ) -> Result<Vec<SentRow>, StoreError> {
+        self.calls().await?.sent_id(room, user, client_id).await
+    }
+
+    async fn user_rooms(
+        &self,
+        user: &UserId,
+        after: Option<&RoomId>,
+        limit: u32,
+    ) -> Result<Vec<UserRoomRow>, StoreError> {
+        self.calls().await?.user_rooms(user, after, limit).await
+    }
+
+    async fn user(&self, user: &UserId) -> Result<UserRow, StoreError> {
+        self.calls().await?.user(user).await
+    }
+
+    async fn put_last_seen(&self, user: &UserId, last_seen_ms: u64) -> Result<(), StoreError> {
+        let open = self.calls().await?;
+        open.write("put last seen", &[Write::LastSeen(user, last_seen_ms)])
+            .await
+    }
+
+    /// The database does it: rows have a TTL.
+    async fn expire_sent_ids(&self, _: u64, _: u32) -> Result<u64, StoreError> {
+        self.calls().await.map(|_| 0)
+    }
+
+    async fn close(&self) {
+        // Waits for the calls under way; later ones find nothing.
+        drop(self.open.write().await.take());
+    }
+}

@@ -1,0 +1,274 @@
+//! Shards and fences, by lightweight transactions.
+//!
+//! ```text
+//! read the shard ──► fence its owner, unless it is us ──► epoch + 1, if it is still as read
+//!      ▲                                                         │ not, or unknown
+//!      └──────────────────── serially now ◄──────────────────────┘
+//! ```
+//! The fence comes first: so whenever a shard has an owner, every earlier one is fenced, whoever
+//! crashed in between. A fence without a claim after it stops a node that was to be replaced
+//! anyway. Lightweight transactions are learned at quorum before they return, so a read at quorum
+//! that begins later sees them; one whose answer was lost is read serially, which completes it.
+
+use std::time::Duration;
+
+use rookery_proto::{ids::Epoch, shard::Shard};
+use scylla::{
+    errors::{ExecutionError, RequestAttemptError},
+    serialize::row::SerializeRow,
+    statement::prepared::PreparedStatement,
+    value::{CqlValue, Row},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Open,
+    error::{Unsound, surely_not_done},
+    queries::number,
+    writes::int,
+};
+use crate::{Incarnation, StoreError, limits};
+
+/// What became of a lightweight transaction.
+enum Fate {
+    Applied,
+    /// Its condition did not hold.
+    Refused,
+    /// The answer was lost, or many were at it at once.
+    Unknown(Box<ExecutionError>),
+}
+
+/// A shard's owner, as stored.
+struct Owner {
+    epoch: u64,
+    node: String,
+    incarnation: u64,
+}
+
+/// Tries until a deadline, with random pauses that grow.
+struct Tries {
+    what: &'static str,
+    until: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    fn new(what: &'static str, timeout: Duration) -> Self {
+        Self {
+            what,
+            until: Instant::now() + timeout,
+            pause: Duration::from_millis(2),
+        }
+    }
+
+    /// Pauses before the next try.
+    async fn again(&mut self, reason: Option<Box<ExecutionError>>) -> Result<(), StoreError> {
+        if Instant::now() >= self.until {
+            let source: Box<dyn std::error::Error + Send + Sync> = match reason {
+                Some(error) => error,
+                None => "others were ahead each time".into(),
+            };
+            return Err(StoreError::Unknown {
+                what: self.what,
+                source,
+            });
+        }
+        sleep(self.pause.mul_f64(fastrand::f64())).await;
+        self.pause = (self.pause * 2).min(limits::CQL_CONFLICT_PAUSE_MAX);
+        Ok(())
+    }
+}
+
+impl Open {
+    pub(super) async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {
+        let fenced = self.fence_row(&self.statements.fence, incarnation).await?;
+        Ok(fenced.unwrap_or(true))
+    }
+
+    pub(super) async fn register_node(
+        &self,
+        node: &str,
+        incarnation: Incarnation,
+    ) -> Result<(), StoreError> {
+        let what = "register node";
+        let mut tries = Tries::new(what, self.ownership_timeout);
+        let values = (signed(what, incarnation.0)?, node, false);
+        loop {
+            let insert = &self.statements.insert_node;
+            match self.transaction(what, insert, values).await? {
+                // Refused: it is there already, by an earlier try or as fenced.
+                Fate::Applied | Fate::Refused => return Ok(()),
+                Fate::Unknown(error) => tries.again(Some(error)).await?,
+            }
+        }
+    }
+
+    pub(super) async fn take_shard(
+        &self,
+        shard: Shard,
+        node: &str,
+        incarnation: Incarnation,
+    ) -> Result<Epoch, StoreError> {
+        let what = "take shard";
+        let mut tries = Tries::new(what, self.ownership_timeout);
+        let (number, own) = (i32::from(shard.number()), signed(what, incarnation.0)?);
+        // The transaction finds out when this plain read was behind.
+        let mut former = self.owner(&self.statements.shard, number).await?;
+        loop {
+            let epoch = former.as_ref().map_or(1, |former| former.epoch + 1);
+            let next = signed(what, epoch)?;
+            let fate = match &former {
+                None => {
+                    let values = (number, next, node, own);
+                    let insert = &self.statements.insert_shard;
+                    self.transaction(what, insert, values).await?
+                }
+                Some(former) => {
+                    if former.incarnation != incarnation.0 {
+                        self.fence(Incarnation(former.incarnation), &former.node)
+                            .await?;
+                    }
+                    let (last, owner) = (
+                        signed(what, former.epoch)?,
+                        signed(what, former.incarnation)?,
+                    );
+                    let values = (next, node, own, number, last, owner);
+                    let update = &self.statements.take_shard;
+                    self.transaction(what, update, values).await?
+                }
+            };
+            match fate {
+                Fate::Applied => return Ok(Epoch(epoch)),
+                Fate::Refused => tries.again(None).await?,
+                // It may have been ours: then one epoch is left out, which harms nothing.
+                Fate::Unknown(error) => tries.again(Some(error)).await?,
+            }
+            former = self.owner(&self.statements.shard_serial, number).await?;
+        }
+    }
+
+    /// Fences an incarnation, registered or not.
+    async fn fence(&self, incarnation: Incarnation, node: &str) -> Result<(), StoreError> {
+        let what = "fence node";
+        let mut tries = Tries::new(what, self.ownership_timeout);
+        let key = signed(what, incarnation.0)?;
+        loop {
+            let serial = &self.statements.fence_serial;
+            let fate = match self.fence_row(serial, incarnation).await? {
+                Some(true) => return Ok(()),
+                Some(false) => {
+                    let update = &self.statements.fence_node;
+                    self.transaction(what, update, (key,)).await?
+                }
+                None => {
+                    let insert = &self.statements.insert_node;
+                    self.transaction(what, insert, (key, node, true)).await?
+                }
+            };
+            match fate {
+                Fate::Applied => {
+                    tracing::info!(
+                        node.id = node,
+                        node.incarnation = incarnation.0,
+                        "node fenced"
+                    );
+                    return Ok(());
+                }
+                // Others fenced it, or it registered just now: the next read tells.
+                Fate::Refused => tries.again(None).await?,
+                Fate::Unknown(error) => tries.again(Some(error)).await?,
+            }
+        }
+    }
+
+    async fn transaction(
+        &self,
+        what: &'static str,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Fate, StoreError> {
+        let permit = self.permit().await?;
+        let result = self.session.execute_unpaged(statement, values).await;
+        drop(permit);
+        let result = match result {
+            Ok(result) => result,
+            Err(error) if is_final(&error) => {
+                let source = Box::new(error);
+                return Err(StoreError::Failed { what, source });
+            }
+            Err(error) => return Ok(Fate::Unknown(Box::new(error))),
+        };
+        let applied = || -> Result<bool, Unsound> {
+            let rows = result.into_rows_result()?;
+            let row = rows.rows::<Row>()?.next().transpose()?;
+            // The other columns differ from one database to the other.
+            match row.and_then(|row| row.columns.into_iter().next()?) {
+                Some(CqlValue::Boolean(applied)) => Ok(applied),
+                other => Err(Unsound::Meaning(format!("not an outcome: {other:?}"))),
+            }
+        };
+        match applied().map_err(|unsound| unsound.corrupt(what))? {
+            true => Ok(Fate::Applied),
+            false => Ok(Fate::Refused),
+        }
+    }
+
+    async fn fence_row(
+        &self,
+        statement: &PreparedStatement,
+        incarnation: Incarnation,
+    ) -> Result<Option<bool>, StoreError> {
+        let what = "read fence";
+        let mut fenced = None;
+        let values = (signed(what, incarnation.0)?,);
+        self.read(what, statement, values, |page| {
+            for row in page.rows::<(bool,)>()? {
+                fenced = Some(row?.0);
+            }
+            Ok(std::ops::ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(fenced)
+    }
+
+    async fn owner(
+        &self,
+        statement: &PreparedStatement,
+        shard: i32,
+    ) -> Result<Option<Owner>, StoreError> {
+        let mut owner = None;
+        self.read("read shard", statement, (shard,), |page| {
+            for row in page.rows::<(i64, &str, i64)>()? {
+                let (epoch, node, incarnation) = row?;
+                owner = Some(Owner {
+                    epoch: number(epoch)?,
+                    node: node.to_owned(),
+                    incarnation: number(incarnation)?,
+                });
+            }
+            Ok(std::ops::ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(owner)
+    }
+}
+
+/// Whether another try would end the same. Too few replicas may pass, so they are not final.
+fn is_final(error: &ExecutionError) -> bool {
+    match error {
+        ExecutionError::BadQuery(_) | ExecutionError::PrepareError(_) => true,
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+            scylla::errors::DbError::Unavailable { .. } | scylla::errors::DbError::IsBootstrapping,
+            _,
+        )) => false,
+        ExecutionError::LastAttemptError(error) => surely_not_done(error),
+        _ => false,
+    }
+}
+
+fn signed(what: &'static str, value: u64) -> Result<i64, StoreError> {
+    int(value).map_err(|error| StoreError::Failed {
+        what,
+        source: Box::new(error),
+    })
+}

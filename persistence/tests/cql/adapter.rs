@@ -1,0 +1,260 @@
+//! What the contract does not ask: the schema, the head's hint, addresses that are wrong.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use libtest_mimic::Trial;
+use rookery_persistence::{
+    ConnectError, CqlConfig, CqlMigration, CqlStore, Store, StoreError,
+    contract::fixture::{incarnation, log_write, message, room},
+    limits::BUCKET_OFFSETS,
+};
+use rookery_proto::{
+    ids::{Offset, RoomId},
+    shard::Shard,
+};
+use tokio::task::JoinSet;
+
+use crate::{database::Database, trial};
+
+pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
+    macro_rules! trials {
+        ($($test:ident)*) => { vec![$(trial(database, stringify!($test), $test)),*] };
+    }
+    trials! {
+        migration_is_done_once_and_repeatable
+        keyspace_that_is_missing_is_named
+        schema_of_another_version_is_refused
+        transactions_may_lie_in_their_own_keyspace
+        address_where_nothing_answers_is_named
+        tail_is_right_whatever_the_hint_says
+        stored_nonsense_is_corrupt
+        close_waits_for_what_is_under_way
+        durability_names_the_replication
+    }
+}
+
+async fn migration_is_done_once_and_repeatable(database: Arc<Database>) {
+    let keyspace = database.new_keyspace();
+    let config = database.config(&keyspace);
+    let first = CqlStore::migrate(config.clone()).await.unwrap();
+    assert_eq!(
+        first,
+        CqlMigration {
+            keyspaces_made: 1,
+            from: 0,
+            to: 1
+        }
+    );
+    let mut migrations = JoinSet::new();
+    for _ in 0..3 {
+        migrations.spawn(CqlStore::migrate(config.clone()));
+    }
+    for again in migrations.join_all().await {
+        let nothing = CqlMigration {
+            keyspaces_made: 0,
+            from: 1,
+            to: 1,
+        };
+        assert_eq!(again.unwrap(), nothing);
+    }
+    CqlStore::connect(config).await.unwrap().close().await;
+}
+
+async fn keyspace_that_is_missing_is_named(database: Arc<Database>) {
+    let config = database.config("rookery_test_nowhere");
+    let error = CqlStore::connect(config).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(error, ConnectError::KeyspaceMissing { .. }),
+        "{text}"
+    );
+    assert!(
+        text.contains("\"rookery_test_nowhere\" (cql.keyspace)"),
+        "{text}"
+    );
+}
+
+async fn schema_of_another_version_is_refused(database: Arc<Database>) {
+    let keyspace = database.new_keyspace();
+    let config = database.config(&keyspace);
+    let session = database.session().await;
+    let run = async |text: String| {
+        session.query_unpaged(text, ()).await.unwrap();
+    };
+    run(format!(
+        "CREATE KEYSPACE {keyspace} WITH replication = \
+         {{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}}"
+    ))
+    .await;
+    let error = CqlStore::connect(config.clone()).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ConnectError::OlderSchema {
+                found: 0,
+                needed: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    CqlStore::migrate(config.clone()).await.unwrap();
+    run(format!(
+        "INSERT INTO {keyspace}.schema_version (name, version, holder, applied_ms) \
+         VALUES ('schema', 99, 'a test', 0)"
+    ))
+    .await;
+    for error in [
+        CqlStore::connect(config.clone()).await.unwrap_err(),
+        CqlStore::migrate(config).await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(
+                error,
+                ConnectError::NewerSchema {
+                    found: 99,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+async fn transactions_may_lie_in_their_own_keyspace(database: Arc<Database>) {
+    let (main, own) = (database.new_keyspace(), database.new_keyspace());
+    let config = CqlConfig {
+        ownership_keyspace: Some(own.clone()),
+        ..database.config(&main)
+    };
+    let report = CqlStore::migrate(config.clone()).await.unwrap();
+    assert_eq!(report.keyspaces_made, 2);
+    let store = CqlStore::connect(config).await.unwrap();
+    let (first, second) = (incarnation(), incarnation());
+    for owner in [first, second] {
+        store.register_node("node-a", owner).await.unwrap();
+        let shard = Shard::of("apart");
+        store.take_shard(shard, "node-a", owner).await.unwrap();
+    }
+    assert!(store.is_fenced(first).await.unwrap());
+    assert!(!store.is_fenced(second).await.unwrap());
+    store.close().await;
+    // Without that setting the tables are not found where they are not.
+    let error = CqlStore::connect(database.config(&main)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::OlderSchema { .. }), "{error}");
+}
+
+async fn address_where_nothing_answers_is_named(database: Arc<Database>) {
+    let keyspace = database.keyspace().await;
+    // One that refuses, and one that accepts and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusing = refusing.local_addr().unwrap().to_string();
+    for address in [refusing, silent.local_addr().unwrap().to_string()] {
+        let config = CqlConfig {
+            contact_points: vec![address.clone()],
+            connect_timeout: Duration::from_millis(500),
+            ..database.config(keyspace)
+        };
+        let error = CqlStore::connect(config).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("{address} (cql.contact_points)")),
+            "{text}"
+        );
+    }
+}
+
+async fn put_hint(database: &Database, room: &RoomId, bucket: Option<i64>) {
+    let (session, keyspace) = (database.session().await, database.keyspace().await);
+    // Above any timestamp the adapter uses, rising from call to call.
+    let text = match bucket {
+        Some(bucket) => {
+            format!("INSERT INTO {keyspace}.room_heads (room, bucket) VALUES ('{room}', {bucket})")
+        }
+        None => format!("DELETE FROM {keyspace}.room_heads WHERE room = '{room}'"),
+    };
+    session.query_unpaged(text, ()).await.unwrap();
+}
+
+async fn tail_is_right_whatever_the_hint_says(database: Arc<Database>) {
+    let (store, room) = (database.store().await, room());
+    let head = 2 * BUCKET_OFFSETS + 2;
+    let rows: Vec<_> = (1..=head).map(|offset| message(offset, 1)).collect();
+    store
+        .commit(&[log_write(&room, rows.clone())])
+        .await
+        .unwrap();
+    let expected = &rows[rows.len() - 5..];
+    for hint in [None, Some(0), Some(1), Some(2), Some(3), Some(7)] {
+        put_hint(&database, &room, hint).await;
+        assert_eq!(
+            store.log_tail(&room, 5).await.unwrap(),
+            expected,
+            "{hint:?}"
+        );
+    }
+    store.close().await;
+}
+
+async fn stored_nonsense_is_corrupt(database: Arc<Database>) {
+    let (store, session) = (database.store().await, database.session().await);
+    let keyspace = database.keyspace().await;
+    for (columns, values, problem) in [
+        (
+            "kind, message_count, target, event",
+            "99, 1, 0, 0x00",
+            "not a kind of event: 99",
+        ),
+        (
+            "kind, message_count, target, event",
+            "2, -1, 0, 0x00",
+            "a negative number: -1",
+        ),
+        ("kind, target, event", "2, 0, 0x00", "message_count"),
+    ] {
+        let room = room();
+        let text = format!(
+            "INSERT INTO {keyspace}.room_log (room, bucket, offset, epoch, {columns}) \
+             VALUES ('{room}', 0, 1, 1, {values})"
+        );
+        session.query_unpaged(text, ()).await.unwrap();
+        let error = store.log_tail(&room, 5).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    store.close().await;
+}
+
+async fn close_waits_for_what_is_under_way(database: Arc<Database>) {
+    let (store, room) = (Arc::new(database.store().await), room());
+    let rows: Vec<_> = (1..=2_000).map(|offset| message(offset, 1)).collect();
+    let commit = {
+        let (store, write) = (Arc::clone(&store), log_write(&room, rows.clone()));
+        tokio::task::LocalSet::new()
+            .run_until(async move {
+                let commit = tokio::task::spawn_local({
+                    let store = Arc::clone(&store);
+                    async move { store.commit(&[write]).await }
+                });
+                tokio::task::yield_now().await;
+                store.close().await;
+                commit.await.unwrap()
+            })
+            .await
+    };
+    commit.unwrap();
+    let again = database.store().await;
+    let read = again.log_range(&room, Offset(1), Offset(2_000)).await;
+    assert_eq!(read.unwrap(), rows);
+    again.close().await;
+}
+
+async fn durability_names_the_replication(database: Arc<Database>) {
+    let store = database.store().await;
+    let promise = store.durability();
+    assert!(promise.contains("replication factor 1"), "{promise}");
+    assert!(promise.contains("LOCAL_QUORUM"), "{promise}");
+    store.close().await;
+}

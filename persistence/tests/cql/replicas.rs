@@ -1,0 +1,73 @@
+//! Three replicas, one of which dies.
+
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Trial;
+use rookery_persistence::{
+    Store,
+    contract::fixture::{incarnation, log_write, message, room},
+};
+use rookery_proto::shard::Shard;
+use tokio::task::JoinHandle;
+
+use crate::{database::Database, trial};
+
+/// Commits before the replica dies, while it is dead, and after it is back.
+const COMMITS: u64 = 150;
+/// A commit and its fence read, on a machine that starts a database beside them.
+const SLOWEST_MAX: Duration = Duration::from_secs(3);
+
+pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
+    vec![trial(
+        database,
+        "killed_replica_is_not_noticed",
+        killed_replica_is_not_noticed,
+    )]
+}
+
+fn services(command: &str, server: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
+    let output = Command::new(script).args([command, server]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{command} {server}: {output:?}");
+}
+
+async fn killed_replica_is_not_noticed(database: Arc<Database>) {
+    let store = Arc::new(database.store().await);
+    assert!(
+        store.durability().contains("factor 3"),
+        "{}",
+        store.durability()
+    );
+    let (shard, mut owner) = (Shard::of("replicas"), incarnation());
+    store.register_node("node-a", owner).await.unwrap();
+    let room = room();
+    let mut head = 0;
+    let mut slowest = Duration::ZERO;
+    for (command, server) in [("pid", "cql-2"), ("kill", "cql-2"), ("restart", "cql-2")] {
+        // Its connections break in the middle of this.
+        let killing: JoinHandle<()> =
+            tokio::task::spawn_blocking(move || services(command, server));
+        for _ in 0..COMMITS {
+            head += 1;
+            let began = Instant::now();
+            let group = [log_write(&room, vec![message(head, 1)])];
+            store.commit(&group).await.unwrap();
+            assert!(!store.is_fenced(owner).await.unwrap());
+            slowest = slowest.max(began.elapsed());
+        }
+        killing.await.unwrap();
+        let next = incarnation();
+        store.register_node("node-b", next).await.unwrap();
+        store.take_shard(shard, "node-b", next).await.unwrap();
+        owner = next;
+    }
+    assert!(slowest < SLOWEST_MAX, "a commit took {slowest:?}");
+    let rows: Vec<_> = (1..=head).map(|offset| message(offset, 1)).collect();
+    assert_eq!(store.log_tail(&room, 10_000).await.unwrap(), rows);
+    store.close().await;
+}
