@@ -16,7 +16,7 @@
 //!   was lost, the outcome is unknown, whatever later attempts said.
 //! - No null is bound and nothing is deleted: there are no tombstones but expired sent ids.
 //! - The order of timestamps decides nothing, except for cursors and times last seen, whose
-//!   timestamp is their value.
+//!   timestamp is their value, and heartbeats, whose timestamp counts them. No clock is involved.
 
 mod config;
 mod connect;
@@ -29,11 +29,15 @@ mod statements;
 mod writes;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -71,6 +75,8 @@ pub struct CqlStore {
     /// `None` once closed. Calls hold it for reading, so closing waits for them.
     open: RwLock<Option<Open>>,
     durability: String,
+    /// Numbers heartbeats, so that a late one does not replace a newer.
+    heartbeats: AtomicU64,
 }
 
 /// What calls work with.
@@ -118,6 +124,7 @@ impl CqlStore {
         Ok(Self {
             open: RwLock::new(Some(open)),
             durability,
+            heartbeats: AtomicU64::new(1),
         })
     }
 
@@ -130,6 +137,26 @@ impl CqlStore {
         let session = connect::session(&config).await?;
         let profiles = Profiles::new(&config);
         Schema::new(&session, &config, &profiles).migrate().await
+    }
+
+    /// Keeps the heartbeat of an endpoint instead of its former one. A plain write: it may be lost
+    /// or come late, but then changes nothing any more. A row that is not written for two hours is
+    /// gone. Only one process writes an endpoint, through one store.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn put_heartbeat(&self, endpoint: &str, heartbeat: &[u8]) -> Result<(), StoreError> {
+        let number = self.heartbeats.fetch_add(1, Ordering::Relaxed);
+        let write = Write::Heartbeat(endpoint, heartbeat, number);
+        self.calls().await?.write("put heartbeat", &[write]).await
+    }
+
+    /// The heartbeats of all endpoints, by endpoint. Sees every write that returned before.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn heartbeats(&self) -> Result<Vec<(String, Bytes)>, StoreError> {
+        self.calls().await?.heartbeats().await
     }
 
     async fn calls(&self) -> Result<RwLockReadGuard<'_, Open>, StoreError> {

@@ -54,7 +54,7 @@ const _: () = assert!(LOG_READ_OFFSETS_MAX <= BUCKET_OFFSETS);
 pub const CQL_COMMITS_IN_FLIGHT: usize = 16;
 /// Requests of all commits that wait for the database at once. More only wait there. When full,
 /// callers wait. Metric: `rookery_persistence_requests_waiting`.
-pub const CQL_REQUESTS_IN_FLIGHT_MAX: usize = 256;
+pub const CQL_REQUESTS_IN_FLIGHT_MAX: usize = 1_024;
 /// Rows of one unlogged batch, all of one partition. Larger ones gained nothing.
 pub const CQL_BATCH_ROWS_MAX: usize = 64;
 /// Bytes of one batch, as far as events make them: well below what ScyllaDB warns of (128 KiB)

@@ -397,6 +397,20 @@ impl Open {
         .await?;
         Ok(found)
     }
+
+    pub(super) async fn heartbeats(&self) -> Result<Vec<(String, Bytes)>, StoreError> {
+        let mut rows = Vec::new();
+        let statement = &self.statements.heartbeats;
+        self.read("read heartbeats", statement, (), |page| {
+            for row in page.rows::<(&str, &[u8])>()? {
+                let (endpoint, heartbeat) = row?;
+                rows.push((endpoint.to_owned(), Bytes::copy_from_slice(heartbeat)));
+            }
+            Ok(MORE)
+        })
+        .await?;
+        Ok(rows)
+    }
 }
 
 fn log_row(

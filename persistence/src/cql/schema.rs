@@ -347,6 +347,6 @@ mod tests {
                 tables += 1;
             }
         }
-        assert_eq!(tables, 14);
+        assert_eq!(tables, 15);
     }
 }

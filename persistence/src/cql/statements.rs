@@ -73,6 +73,8 @@ statements! {
     put_list: Write, "INSERT INTO @.room_epochs (room, epoch, list) VALUES (?, ?, ?)";
     put_last_seen: Write, "INSERT INTO @.users (user, last_seen_ms) VALUES (?, ?)
         USING TIMESTAMP ?";
+    put_heartbeat: Write, "INSERT INTO @.node_heartbeats (part, endpoint, heartbeat)
+        VALUES (0, ?, ?) USING TIMESTAMP ?";
 
     head: Read, "SELECT bucket FROM @.room_heads WHERE room = ?";
     any_in_bucket: Read, "SELECT offset FROM @.room_log WHERE room = ? AND bucket = ? LIMIT 1";
@@ -95,6 +97,7 @@ statements! {
         WHERE user = ? AND room > ?";
     user: Read, "SELECT last_seen_ms FROM @.users WHERE user = ?";
     list: Read, "SELECT list FROM @.room_epochs WHERE room = ? LIMIT 1";
+    heartbeats: Read, "SELECT endpoint, heartbeat FROM @.node_heartbeats WHERE part = 0";
 
     fence: Read, "SELECT fenced FROM #.nodes WHERE incarnation = ?";
     fence_serial: SerialRead, "SELECT fenced FROM #.nodes WHERE incarnation = ?";

@@ -31,6 +31,8 @@ pub(super) enum Write<'a> {
     SentByTime(&'a RoomId, &'a SentRow),
     List(&'a RoomId, &'a EpochList),
     LastSeen(&'a UserId, u64),
+    /// Of that endpoint, with its number.
+    Heartbeat(&'a str, &'a [u8], u64),
 }
 
 /// What rows must share to be one mutation for the database. Tables with an equal key lie on the
@@ -42,6 +44,7 @@ enum Partition<'a> {
     Room(&'a RoomId),
     User(&'a UserId),
     Sent(&'a RoomId, &'a UserId),
+    Heartbeats,
 }
 
 /// The bucket of an offset.
@@ -63,6 +66,7 @@ impl<'a> Write<'a> {
             Self::UserRoom(_, row) => Partition::User(&row.user),
             Self::LastSeen(user, _) => Partition::User(user),
             Self::Sent(room, row) | Self::SentByTime(room, row) => Partition::Sent(room, &row.user),
+            Self::Heartbeat(..) => Partition::Heartbeats,
         }
     }
 
@@ -89,6 +93,7 @@ impl<'a> Write<'a> {
             Self::SentByTime(..) => &statements.put_sent_by_time,
             Self::List(..) => &statements.put_list,
             Self::LastSeen(..) => &statements.put_last_seen,
+            Self::Heartbeat(..) => &statements.put_heartbeat,
         }
     }
 }
@@ -186,6 +191,9 @@ impl SerializeRow for Write<'_> {
                 .serialize(context, writer),
             Self::LastSeen(user, last_seen_ms) => {
                 (user.as_str(), int(last_seen_ms)?, int(last_seen_ms)?).serialize(context, writer)
+            }
+            Self::Heartbeat(endpoint, heartbeat, number) => {
+                (endpoint, heartbeat, int(number)?).serialize(context, writer)
             }
         }
     }

@@ -30,6 +30,7 @@ pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
         stored_nonsense_is_corrupt
         close_waits_for_what_is_under_way
         durability_names_the_replication
+        heartbeats_tell_the_newest_of_each_endpoint
     }
 }
 
@@ -257,4 +258,31 @@ async fn durability_names_the_replication(database: Arc<Database>) {
     assert!(promise.contains("replication factor 1"), "{promise}");
     assert!(promise.contains("LOCAL_QUORUM"), "{promise}");
     store.close().await;
+}
+
+async fn heartbeats_tell_the_newest_of_each_endpoint(database: Arc<Database>) {
+    let keyspace = database.new_keyspace();
+    let config = database.config(&keyspace);
+    CqlStore::migrate(config.clone()).await.unwrap();
+    let stores = [
+        CqlStore::connect(config.clone()).await.unwrap(),
+        CqlStore::connect(config).await.unwrap(),
+    ];
+    assert_eq!(stores[0].heartbeats().await.unwrap(), []);
+    for beat in 1..=3_u8 {
+        for (store, endpoint) in stores.iter().zip(["rooms-1", "rooms-2"]) {
+            store.put_heartbeat(endpoint, &[beat]).await.unwrap();
+            let read = store.heartbeats().await.unwrap();
+            let own = read.into_iter().find(|row| row.0 == endpoint).unwrap();
+            assert_eq!(own.1, [beat].as_slice());
+        }
+    }
+    let read = stores[0].heartbeats().await.unwrap();
+    let endpoints: Vec<_> = read.iter().map(|row| row.0.as_str()).collect();
+    assert_eq!(endpoints, ["rooms-1", "rooms-2"]);
+    for store in stores {
+        store.close().await;
+        let closed = store.put_heartbeat("rooms-1", &[9]).await;
+        assert!(matches!(closed, Err(StoreError::Closed)), "{closed:?}");
+    }
 }
