@@ -167,6 +167,11 @@ impl Piece {
         self.starts.len()
     }
 
+    /// All of it.
+    pub(super) fn whole(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// The piece without its first `skip` frames; empty when there are no more.
     pub(super) fn after(&self, skip: u32) -> Bytes {
         match skip {

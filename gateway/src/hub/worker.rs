@@ -4,7 +4,7 @@
 //! [`Worker::flush`] writes what they brought, once per socket. It never waits, knows no runtime
 //! and reads no clock; [`Worker::begin`] tells it the time.
 
-use std::sync::Arc;
+use std::{io::IoSlice, sync::Arc};
 
 use bytes::Bytes;
 use rookery_proto::{
@@ -172,8 +172,10 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
 
     /// Writes what the batch brought: one vectored write per socket that has something.
     pub(crate) fn flush(&mut self) {
-        for room in std::mem::take(&mut self.stirred) {
-            self.distribute(room);
+        let stirred = std::mem::take(&mut self.stirred);
+        let alone = stirred.len() == 1;
+        for room in stirred {
+            self.distribute(room, alone);
         }
         // Writing may close sessions, which gives them something to write.
         while !self.touched.is_empty() {
@@ -200,13 +202,15 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         self.requests.len()
     }
 
-    /// Puts a room's fresh frames into its listeners' queues. The hot loop of the gateway: per
-    /// listener one look at its session and one push of a shared piece.
-    fn distribute(&mut self, room: u32) {
+    /// Gives a room's fresh frames to its listeners. The hot loop of the gateway: per listener one
+    /// look at its session and one write, or push, of a piece that all of them share. `alone`: no
+    /// other room has fresh frames, so a session for which nothing waits is written to at once.
+    fn distribute(&mut self, room: u32, alone: bool) {
         let Some(room) = self.rooms.get_mut(room as usize) else {
             return;
         };
         let fresh = std::mem::take(&mut room.fresh);
+        let counts = &mut self.counts;
         let (mut json, mut protobuf) = (None, None);
         for listener in &mut room.listeners {
             let skip = std::mem::take(&mut listener.skip);
@@ -216,8 +220,21 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 Encoding::Protobuf => &mut protobuf,
             };
             let piece = piece.get_or_insert_with(|| Piece::new(&fresh, session.encoding));
-            self.counts.frames_out += piece.len().saturating_sub(skip as usize) as u64;
-            session.queue.push(piece.after(skip));
+            counts.frames_out += piece.len().saturating_sub(skip as usize) as u64;
+            // Not touched and not blocked: its queue is empty.
+            if alone && skip == 0 && !session.touched && !session.blocked {
+                counts.writes += 1;
+                let whole = piece.whole();
+                // An error is for the flush to find again, which knows what to do about it.
+                let written = session.wire.write(&[IoSlice::new(whole)]).unwrap_or(0);
+                counts.bytes_out += written as u64;
+                if written == whole.len() {
+                    continue;
+                }
+                session.queue.push(whole.slice(written..));
+            } else {
+                session.queue.push(piece.after(skip));
+            }
             if !session.touched {
                 session.touched = true;
                 self.touched.push(listener.session);
