@@ -171,7 +171,7 @@ impl Broken {
     pub(crate) const LOST: Self = Self(1);
     /// An offset was served as two events.
     pub(crate) const TWO_EVENTS: Self = Self(2);
-    /// A row that an owner did not adopt was served after that owner served.
+    /// A row that an owner did not adopt, before it served, was served (by anyone, at any time).
     pub(crate) const REVIVED: Self = Self(4);
 
     pub(crate) fn add(&mut self, other: Self) {

@@ -8,11 +8,11 @@ use super::{
     walk::{Failure, replay, seed_of, walk},
 };
 
-/// The slowest to be found, a row at one replica that is not written again, takes some hundreds.
+/// All are found within a hundred (`docs/model.md`); the room above that is for changed tempos.
 const SCHEDULES_MAX: u64 = 20_000;
 
 /// Finds a schedule that breaks a promise under this rule, and shows that it is the rule: the
-/// designed one does not break it in the same schedule.
+/// designed one does not break it in the same schedule, without the steps it does not allow.
 #[expect(
     clippy::print_stdout,
     reason = "how soon it is caught, and how, is the result"
