@@ -6,7 +6,7 @@
 //! reads ─────────────────────────► page by page, LOCAL_QUORUM
 //! ```
 //! Reading order: `config`, `connect` (what can be wrong with a database), `schema` (the
-//! migrations), `profiles` and `statements`, `writes` (rows into batches), `queries`,
+//! migrations), `profiles` and `statements`, `writes` (rows into batches), `commit`, `queries`,
 //! `ownership` (shards and fences), `error` (what failures mean).
 //!
 //! Invariants:
@@ -18,6 +18,7 @@
 //! - The order of timestamps decides nothing, except for cursors and times last seen, whose
 //!   timestamp is their value, and heartbeats, whose timestamp counts them. No clock is involved.
 
+mod commit;
 mod config;
 mod connect;
 mod error;
@@ -33,18 +34,18 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
     shard::Shard,
 };
 use scylla::{
     client::{execution_profile::ExecutionProfileHandle, session::Session},
+    errors::ExecutionError,
     statement::batch::{Batch, BatchStatement, BatchType},
 };
 use tokio::{
@@ -58,11 +59,7 @@ pub use self::{
     schema::CqlMigration,
 };
 use self::{
-    error::Attempts,
-    profiles::Profiles,
-    schema::Schema,
-    statements::Statements,
-    writes::{Batches, Write},
+    error::Attempts, profiles::Profiles, schema::Schema, statements::Statements, writes::Write,
 };
 use crate::{
     CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
@@ -84,9 +81,9 @@ pub struct CqlStore {
 struct Open {
     session: Session,
     statements: Statements,
-    write_profile: ExecutionProfileHandle,
-    /// Requests that may wait for the database at once.
-    requests: Semaphore,
+    profiles: Profiles,
+    /// For requests that wait for the database.
+    places: Semaphore,
     ownership_timeout: Duration,
 }
 
@@ -115,8 +112,8 @@ impl CqlStore {
         let open = Open {
             session,
             statements,
-            write_profile: profiles.write,
-            requests: Semaphore::new(limits::CQL_REQUESTS_IN_FLIGHT_MAX),
+            profiles,
+            places: Semaphore::new(limits::CQL_REQUESTS_IN_FLIGHT_MAX),
             ownership_timeout: config.ownership_timeout,
         };
         open.probe(config).await?;
@@ -187,89 +184,38 @@ impl Open {
     }
 
     /// Waits for a place among the requests in flight.
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        if let Ok(permit) = self.requests.try_acquire() {
-            return Ok(permit);
+    async fn place(&self) -> SemaphorePermit<'_> {
+        if let Ok(place) = self.places.try_acquire() {
+            return place;
         }
         let _waiting = metrics::request_waiting();
-        // It is never closed: closing the store waits for all calls.
-        self.requests
-            .acquire()
-            .await
-            .map_err(|_| StoreError::Closed)
+        self.places.acquire().await.expect("it is never closed")
     }
 
     /// Writes rows of one partition as one request.
     async fn write(&self, what: &'static str, writes: &[Write<'_>]) -> Result<(), StoreError> {
+        let attempts = Arc::new(Attempts::default());
+        let _place = self.place().await;
+        let profile = &self.profiles.write;
+        let sent = self.send_batch(writes, profile, Arc::clone(&attempts));
+        sent.await.map_err(|error| attempts.failed(what, error))
+    }
+
+    async fn send_batch(
+        &self,
+        writes: &[Write<'_>],
+        profile: &ExecutionProfileHandle,
+        attempts: Arc<Attempts>,
+    ) -> Result<(), ExecutionError> {
         let statements = writes
             .iter()
             .map(|write| BatchStatement::from(write.statement(&self.statements).clone()));
         let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements.collect());
         batch.set_is_idempotent(true);
-        batch.set_execution_profile_handle(Some(self.write_profile.clone()));
-        let attempts = Arc::new(Attempts::default());
-        batch.set_history_listener(Arc::clone(&attempts) as _);
-        let _permit = self.permit().await?;
-        match self.session.batch(&batch, writes).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(attempts.failed(what, error)),
-        }
+        batch.set_execution_profile_handle(Some(profile.clone()));
+        batch.set_history_listener(attempts);
+        self.session.batch(&batch, writes).await.map(drop)
     }
-
-    async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError> {
-        let began = Instant::now();
-        let batches = Batches::of_group(group);
-        let rows = batches.iter().map(|batch| batch.writes.len()).sum();
-        let requests: FuturesUnordered<_> = batches
-            .iter()
-            .map(|batch| self.write("commit", &batch.writes))
-            .collect();
-        let answers: Vec<_> = requests.collect().await;
-        combined(answers).inspect_err(|error| {
-            metrics::commit_failed(match error {
-                StoreError::Failed { .. } => "not_done",
-                _ => "unknown",
-            });
-        })?;
-        metrics::committed(group.len(), rows, began.elapsed());
-        for (room, bucket) in begun_buckets(group) {
-            self.keep_head(room, bucket).await;
-        }
-        Ok(())
-    }
-}
-
-/// What the answers to all requests of a commit are together: it failed for sure only when every
-/// one of them did.
-fn combined(answers: Vec<Result<(), StoreError>>) -> Result<(), StoreError> {
-    let requests = answers.len();
-    let (mut failed, mut unknown) = (Vec::new(), None);
-    for error in answers.into_iter().filter_map(Result::err) {
-        match error {
-            StoreError::Failed { .. } => failed.push(error),
-            other => unknown = Some(other),
-        }
-    }
-    if let Some(unknown) = unknown {
-        return Err(unknown);
-    }
-    let all_failed = failed.len() == requests;
-    match failed.pop() {
-        None => Ok(()),
-        Some(StoreError::Failed { what, source }) if !all_failed => {
-            Err(StoreError::Unknown { what, source })
-        }
-        Some(error) => Err(error),
-    }
-}
-
-/// The rooms whose log enters a new bucket, with its number.
-fn begun_buckets(group: &[RoomWrite]) -> impl Iterator<Item = (&RoomId, u64)> {
-    group.iter().filter_map(|write| {
-        let first = |offset: Offset| offset.0.is_multiple_of(limits::BUCKET_OFFSETS);
-        let begun = write.log.iter().rev().find(|row| first(row.offset))?;
-        Some((&write.room, writes::bucket(begun.offset)))
-    })
 }
 
 #[async_trait]

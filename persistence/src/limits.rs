@@ -65,6 +65,9 @@ pub const CQL_PAGE_ROWS: i32 = 1_000;
 /// How long a replica may keep a request that may be repeated before another is asked as well: a
 /// paused replica costs that much, and a merely slow one is rarely asked twice.
 pub const CQL_SPECULATIVE_AFTER: Duration = Duration::from_millis(400);
+/// How often a commit sends again what is not answered, always to a replica drawn by lot: after
+/// three times, a paused one of three is met again once in 27.
+pub const CQL_COMMIT_REPETITIONS_MAX: u32 = 3;
 /// How often an idle connection asks whether its server lives.
 pub const CQL_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long that answer may take before the connection is given up.

@@ -13,6 +13,7 @@ const GROUP_WRITES: &str = "rookery_persistence_group_writes";
 const COMMIT_SECONDS: &str = "rookery_persistence_commit_seconds";
 const WRITES_WAITING: &str = "rookery_persistence_writes_waiting";
 const REQUESTS_WAITING: &str = "rookery_persistence_requests_waiting";
+const REQUESTS_REPEATED: &str = "rookery_persistence_requests_repeated_total";
 const READ_SECONDS: &str = "rookery_persistence_read_seconds";
 const WAL_PAGES: &str = "rookery_persistence_wal_pages";
 
@@ -31,6 +32,10 @@ pub fn describe() {
     describe_gauge!(
         REQUESTS_WAITING,
         "Requests waiting for a place among those in flight to the CQL database"
+    );
+    describe_counter!(
+        REQUESTS_REPEATED,
+        "Requests of commits sent again because a replica was slow to answer"
     );
     describe_histogram!(READ_SECONDS, Unit::Seconds, "Reads, without their wait");
     describe_gauge!(WAL_PAGES, "Pages in the write-ahead log");
@@ -62,6 +67,11 @@ pub(crate) fn request_waiting() -> impl Drop {
     }
     gauge!(REQUESTS_WAITING).increment(1.0);
     Waiting
+}
+
+#[cfg(feature = "cql")]
+pub(crate) fn requests_repeated(count: usize) {
+    counter!(REQUESTS_REPEATED).increment(count as u64);
 }
 
 pub(crate) fn read_done(took: Duration) {

@@ -43,8 +43,10 @@ pub struct CqlConfig {
     pub connect_timeout: Duration,
     /// How long a read may take, repetitions included.
     pub read_timeout: Duration,
-    /// How long a write may take, repetitions included, and one lightweight transaction.
+    /// How long a write may take, repetitions included.
     pub write_timeout: Duration,
+    /// How long one try of a lightweight transaction may take.
+    pub transaction_timeout: Duration,
     /// How long taking a shard or registering a node may take, repetitions included.
     pub ownership_timeout: Duration,
 }
@@ -63,6 +65,7 @@ impl CqlConfig {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(5),
+            transaction_timeout: Duration::from_millis(2_500),
             ownership_timeout: Duration::from_secs(10),
         }
     }

@@ -45,6 +45,9 @@ struct Owner {
     incarnation: u64,
 }
 
+/// Why another try is needed.
+type Reason = Box<dyn std::error::Error + Send + Sync>;
+
 /// Tries until a deadline, with random pauses that grow.
 struct Tries {
     what: &'static str,
@@ -62,12 +65,9 @@ impl Tries {
     }
 
     /// Pauses before the next try.
-    async fn again(&mut self, reason: Option<Box<ExecutionError>>) -> Result<(), StoreError> {
+    async fn again(&mut self, reason: Option<Reason>) -> Result<(), StoreError> {
         if Instant::now() >= self.until {
-            let source: Box<dyn std::error::Error + Send + Sync> = match reason {
-                Some(error) => error,
-                None => "others were ahead each time".into(),
-            };
+            let source = reason.unwrap_or_else(|| "others were ahead each time".into());
             return Err(StoreError::Unknown {
                 what: self.what,
                 source,
@@ -76,6 +76,18 @@ impl Tries {
         sleep(self.pause.mul_f64(fastrand::f64())).await;
         self.pause = (self.pause * 2).min(limits::CQL_CONFLICT_PAUSE_MAX);
         Ok(())
+    }
+
+    /// The answer to a read, or `None` after a pause when it must be asked again: what a
+    /// transaction did must be known before the next.
+    async fn answered<T>(&mut self, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match read {
+            Err(StoreError::Failed { source, .. }) => {
+                self.again(Some(source)).await?;
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
     }
 }
 
@@ -143,7 +155,12 @@ impl Open {
                 // It may have been ours: then one epoch is left out, which harms nothing.
                 Fate::Unknown(error) => tries.again(Some(error)).await?,
             }
-            former = self.owner(&self.statements.shard_serial, number).await?;
+            former = loop {
+                let read = self.owner(&self.statements.shard_serial, number).await;
+                if let Some(owner) = tries.answered(read).await? {
+                    break owner;
+                }
+            };
         }
     }
 
@@ -153,8 +170,13 @@ impl Open {
         let mut tries = Tries::new(what, self.ownership_timeout);
         let key = signed(what, incarnation.0)?;
         loop {
-            let serial = &self.statements.fence_serial;
-            let fate = match self.fence_row(serial, incarnation).await? {
+            let read = self
+                .fence_row(&self.statements.fence_serial, incarnation)
+                .await;
+            let Some(fenced) = tries.answered(read).await? else {
+                continue;
+            };
+            let fate = match fenced {
                 Some(true) => return Ok(()),
                 Some(false) => {
                     let update = &self.statements.fence_node;
@@ -187,9 +209,9 @@ impl Open {
         statement: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<Fate, StoreError> {
-        let permit = self.permit().await?;
+        let place = self.place().await;
         let result = self.session.execute_unpaged(statement, values).await;
-        drop(permit);
+        drop(place);
         let result = match result {
             Ok(result) => result,
             Err(error) if is_final(&error) => {

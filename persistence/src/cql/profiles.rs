@@ -23,6 +23,8 @@ pub(super) struct Profiles {
     pub(super) read: ExecutionProfileHandle,
     /// As reads: every write may be repeated.
     pub(super) write: ExecutionProfileHandle,
+    /// Repeated when it failed; the commit asks a second replica itself.
+    pub(super) commit: ExecutionProfileHandle,
     /// Lightweight transactions, learned at quorum when they return. Never repeated by the
     /// driver: what became of one is found out by reading.
     pub(super) transaction: ExecutionProfileHandle,
@@ -32,21 +34,21 @@ pub(super) struct Profiles {
 
 impl Profiles {
     pub(super) fn new(config: &CqlConfig) -> Self {
-        let repeated = |timeout| {
+        let repeated = |timeout| quorum(timeout).retry_policy(Arc::new(DefaultRetryPolicy::new()));
+        let speculative = |timeout| {
             let speculation = SimpleSpeculativeExecutionPolicy {
                 max_retry_count: 1,
                 retry_interval: limits::CQL_SPECULATIVE_AFTER,
             };
-            quorum(timeout)
-                .retry_policy(Arc::new(DefaultRetryPolicy::new()))
-                .speculative_execution_policy(Some(Arc::new(speculation)))
+            repeated(timeout).speculative_execution_policy(Some(Arc::new(speculation)))
         };
         let once = |timeout| quorum(timeout).retry_policy(Arc::new(FallthroughRetryPolicy::new()));
         let handle = |builder: ExecutionProfileBuilder| builder.build().into_handle();
         Self {
-            read: handle(repeated(config.read_timeout)),
-            write: handle(repeated(config.write_timeout)),
-            transaction: handle(once(config.write_timeout)),
+            read: handle(speculative(config.read_timeout)),
+            write: handle(speculative(config.write_timeout)),
+            commit: handle(repeated(config.write_timeout)),
+            transaction: handle(once(config.transaction_timeout)),
             migration: handle(once(limits::CQL_MIGRATION_TIMEOUT)),
         }
     }

@@ -48,10 +48,10 @@ impl Open {
         let began = std::time::Instant::now();
         let mut state = PagingState::start();
         loop {
-            let permit = self.permit().await?;
+            let place = self.place().await;
             let page = self.session.execute_single_page(statement, &values, state);
             let (page, next) = page.await.map_err(|error| read_failed(what, error))?;
-            drop(permit);
+            drop(place);
             let page = page
                 .into_rows_result()
                 .map_err(|error| Unsound::from(error).corrupt(what))?;

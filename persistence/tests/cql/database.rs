@@ -66,6 +66,7 @@ impl Database {
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(20),
+            transaction_timeout: Duration::from_secs(5),
             ownership_timeout: Duration::from_secs(60),
             ..CqlConfig::new(self.contact_points.clone(), keyspace)
         }
