@@ -4,10 +4,10 @@ pub struct Batch {
     /// Sending endpoint: `gateway-…`, `rooms-…` or `presence-…`.
     #[prost(string, tag = "1")]
     pub from: ::prost::alloc::string::String,
-    /// One run of the sender. A new one starts its sequence at 1.
+    /// One run of the link, larger than every earlier one of this sender. It starts its sequence at 1.
     #[prost(uint64, tag = "2")]
     pub incarnation: u64,
-    /// Numbered per (sender incarnation, receiver). A hole is a loss.
+    /// Numbered per (incarnation, receiver). A hole is a loss.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
     #[prost(message, repeated, tag = "4")]
@@ -389,6 +389,203 @@ impl ::prost::Name for Reannounce {
 const NAME: &'static str = "Reannounce";
 const PACKAGE: &'static str = "rookery.link.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Reannounce".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Reannounce".into() }}
+/// Everybody → everybody, on the bus's broadcast.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Control {
+    #[prost(oneof = "control::Body", tags = "1, 2")]
+    pub body: ::core::option::Option<control::Body>,
+}
+/// Nested message and enum types in `Control`.
+pub mod control {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "1")]
+        Heartbeat(super::Heartbeat),
+        #[prost(message, tag = "2")]
+        HandOver(super::HandOver),
+    }
+}
+impl ::prost::Name for Control {
+const NAME: &'static str = "Control";
+const PACKAGE: &'static str = "rookery.link.v1";
+fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Control".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Control".into() }}
+/// What one role of a process says of itself: each 500 ms, and at once when its shards change. The
+/// same message is its row in `node_heartbeats`, written each second.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heartbeat {
+    /// Name of the node, the same over restarts: what placement hashes.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// This run of it.
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(enumeration = "heartbeat::Role", tag = "3")]
+    pub role: i32,
+    #[prost(enumeration = "heartbeat::State", tag = "4")]
+    pub state: i32,
+    /// Counts this run's heartbeats, from 1. An older one than the newest heard says nothing.
+    #[prost(uint64, tag = "5")]
+    pub number: u64,
+    /// Counts the changes of this node's view of who lives.
+    #[prost(uint64, tag = "6")]
+    pub membership_epoch: u64,
+    /// Bit n % 8 of byte n / 8: it owns shard n. 64 bytes.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub shards: ::prost::bytes::Bytes,
+    /// The epoch of each of these shards, in their order. Of two that claim a shard the higher wins.
+    #[prost(uint64, repeated, tag = "8")]
+    pub epochs: ::prost::alloc::vec::Vec<u64>,
+    #[prost(message, optional, tag = "9")]
+    pub load: ::core::option::Option<Load>,
+}
+/// Nested message and enum types in `Heartbeat`.
+pub mod heartbeat {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Role {
+        NoRole = 0,
+        Gateway = 1,
+        Rooms = 2,
+        Presence = 3,
+    }
+    impl Role {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::NoRole => "NO_ROLE",
+                Self::Gateway => "GATEWAY",
+                Self::Rooms => "ROOMS",
+                Self::Presence => "PRESENCE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "NO_ROLE" => Some(Self::NoRole),
+                "GATEWAY" => Some(Self::Gateway),
+                "ROOMS" => Some(Self::Rooms),
+                "PRESENCE" => Some(Self::Presence),
+                _ => None,
+            }
+        }
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum State {
+        /// Not yet heard by itself; owns nothing.
+        Joining = 0,
+        Serving = 1,
+        /// Serves, and hands over all it owns.
+        Leaving = 2,
+        /// Does not serve: a sign of its process, not of life.
+        Suspended = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Joining => "JOINING",
+                Self::Serving => "SERVING",
+                Self::Leaving => "LEAVING",
+                Self::Suspended => "SUSPENDED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "JOINING" => Some(Self::Joining),
+                "SERVING" => Some(Self::Serving),
+                "LEAVING" => Some(Self::Leaving),
+                "SUSPENDED" => Some(Self::Suspended),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for Heartbeat {
+const NAME: &'static str = "Heartbeat";
+const PACKAGE: &'static str = "rookery.link.v1";
+fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Heartbeat".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Heartbeat".into() }}
+/// For people and dashboards; nothing is decided by it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Load {
+    /// Rooms awake, users held, or sessions open, by role.
+    #[prost(uint64, tag = "1")]
+    pub items: u64,
+    /// Commands in the last second.
+    #[prost(uint64, tag = "2")]
+    pub commands: u64,
+}
+impl ::prost::Name for Load {
+const NAME: &'static str = "Load";
+const PACKAGE: &'static str = "rookery.link.v1";
+fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Load".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Load".into() }}
+/// One step of moving a shard between two live nodes. Any step may be lost: the giver repeats its
+/// offer, and a released shard is seen in its heartbeat.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOver {
+    /// Endpoint of the owner, which gives.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    /// Endpoint of the next owner, which takes.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub shard: u32,
+    /// The giver's epoch of the shard.
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+    #[prost(enumeration = "hand_over::Step", tag = "5")]
+    pub step: i32,
+}
+/// Nested message and enum types in `HandOver`.
+pub mod hand_over {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Step {
+        NoStep = 0,
+        /// Giver: will you take it?
+        Offer = 1,
+        /// Taker: yes. The giver stops admitting, finishes and releases.
+        Accept = 2,
+        /// Giver: it is yours to take.
+        Released = 3,
+    }
+    impl Step {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::NoStep => "NO_STEP",
+                Self::Offer => "OFFER",
+                Self::Accept => "ACCEPT",
+                Self::Released => "RELEASED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "NO_STEP" => Some(Self::NoStep),
+                "OFFER" => Some(Self::Offer),
+                "ACCEPT" => Some(Self::Accept),
+                "RELEASED" => Some(Self::Released),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for HandOver {
+const NAME: &'static str = "HandOver";
+const PACKAGE: &'static str = "rookery.link.v1";
+fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.HandOver".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.HandOver".into() }}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Grant {
