@@ -1,6 +1,19 @@
-//! The port that carries bytes between endpoints.
+//! The ports that carry bytes between endpoints.
+//!
+//! [`Bus`] carries what is for one endpoint (links run on it), [`Broadcast`] what is for everybody
+//! (heartbeats and hand-overs of shards). [`InProcessBus`] is both inside one process, `NatsBus`
+//! both between processes. One suite, `contract`, runs over both.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod in_process;
+#[cfg(feature = "nats")]
+pub mod nats;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,36 +43,79 @@ pub enum BusError {
 /// **Delivery**: at most once. **Order**: messages of one publisher to one inbox arrive in the
 /// order published, with holes where some were lost. **No subscriber**: the message is dropped and
 /// `Ok` returned. **Bounds**: a message has at most [`crate::limits::PAYLOAD_BYTES_MAX`] bytes;
-/// `publish` may wait for room and then loses nothing silently on this side. **Cancel safety**:
-/// a dropped `publish` may or may not have sent.
+/// `publish` may wait for room and then loses nothing silently on this side. An inbox that nobody
+/// reads holds a bounded number of bytes: then publishers wait, or messages are lost and counted.
+/// **Cancel safety**: a dropped `publish` may or may not have sent.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Sends to an endpoint's inbox.
     async fn publish(&self, to: &EndpointId, payload: Bytes) -> Result<(), BusError>;
 
     /// Receives what is sent to an endpoint's inbox from now on. A second subscription to the same
-    /// inbox replaces the first.
+    /// inbox through the same bus replaces the first, which then ends.
     async fn subscribe(&self, inbox: &EndpointId) -> Result<Subscription, BusError>;
+}
+
+/// Carries bytes to everybody who listens, the sender included.
+///
+/// **Delivery**: at most once to each listener, and a listener that does not keep up loses some:
+/// what is told here is told again. **Order**: what one announcer says arrives in the order said,
+/// with holes. **Bounds**: as [`Bus`]. **Cancel safety**: as [`Bus`].
+#[async_trait]
+pub trait Broadcast: Send + Sync + 'static {
+    /// Tells everybody who listens.
+    async fn announce(&self, payload: Bytes) -> Result<(), BusError>;
+
+    /// Hears what is announced from now on. Any number of listeners.
+    async fn listen(&self) -> Result<Subscription, BusError>;
 }
 
 /// An open inbox. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
     messages: mpsc::Receiver<Bytes>,
+    /// Bytes that wait in `messages`, where the other half bounds them.
+    waiting_bytes: Option<Arc<AtomicUsize>>,
 }
 
 impl Subscription {
     /// Makes one that yields what is sent to the other half.
     #[must_use]
     pub fn new(messages: mpsc::Receiver<Bytes>) -> Self {
-        Self { messages }
+        Self {
+            messages,
+            waiting_bytes: None,
+        }
     }
 
-    /// The next message; `None` when the bus is gone.
+    /// As [`new`](Self::new); the length of every message received is subtracted from
+    /// `waiting_bytes`, to which the other half added it.
+    #[must_use]
+    pub fn counted(messages: mpsc::Receiver<Bytes>, waiting_bytes: Arc<AtomicUsize>) -> Self {
+        Self {
+            messages,
+            waiting_bytes: Some(waiting_bytes),
+        }
+    }
+
+    /// The next message; `None` when the bus is gone or another subscription took its place.
     ///
     /// # Cancel safety
     /// Nothing is lost when dropped.
     pub async fn next(&mut self) -> Option<Bytes> {
-        self.messages.recv().await
+        let message = self.messages.recv().await?;
+        if let Some(waiting) = &self.waiting_bytes {
+            waiting.fetch_sub(message.len(), Ordering::Relaxed);
+        }
+        Some(message)
     }
+}
+
+/// Refuses what no bus carries.
+fn check_size(payload: &Bytes, max: usize) -> Result<(), BusError> {
+    let bytes = payload.len();
+    if bytes > max {
+        return Err(BusError::TooLarge { bytes, max });
+    }
+    Ok(())
 }

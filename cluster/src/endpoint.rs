@@ -42,6 +42,15 @@ impl EndpointId {
         Self(name.into())
     }
 
+    /// What it does; `None` for a name read from the bus that tells no role.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        let (role, _) = self.0.split_once('-')?;
+        [Role::Gateway, Role::Rooms, Role::Presence]
+            .into_iter()
+            .find(|known| known.as_str() == role)
+    }
+
     /// The name; also the subject of its inbox.
     #[must_use]
     pub fn as_str(&self) -> &str {

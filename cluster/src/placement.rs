@@ -1,8 +1,15 @@
 //! Who owns a shard.
 
+mod owners;
+pub mod rendezvous;
+
+use std::sync::Arc;
+
 use rookery_proto::shard::Shard;
+use tokio::sync::watch;
 
 use crate::endpoint::{EndpointId, Role};
+pub use owners::Owners;
 
 /// Says where the owner of a shard is. A wrong answer is cheap: the node says `NotOwner`.
 pub trait Placement: Send + Sync + 'static {
@@ -26,5 +33,37 @@ impl Placement for SingleNode {
             Role::Presence => Some(self.presence.clone()),
             Role::Gateway => None,
         }
+    }
+}
+
+/// A cluster: owners as their heartbeats tell. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct ClusterPlacement {
+    owners: watch::Receiver<Arc<Owners>>,
+}
+
+impl ClusterPlacement {
+    /// Reads what the other half is given.
+    #[must_use]
+    pub fn new(owners: watch::Receiver<Arc<Owners>>) -> Self {
+        Self { owners }
+    }
+
+    /// All owners now.
+    #[must_use]
+    pub fn owners(&self) -> Arc<Owners> {
+        Arc::clone(&self.owners.borrow())
+    }
+
+    /// Changes each time an owner does: who listens at an owner moves along.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<Owners>> {
+        self.owners.clone()
+    }
+}
+
+impl Placement for ClusterPlacement {
+    fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId> {
+        self.owners.borrow().owner(role, shard).cloned()
     }
 }

@@ -18,7 +18,9 @@ use crate::{
 /// What an inbox tells its owner.
 #[derive(Debug)]
 pub enum Inbound {
-    /// A peer is heard for the first time, or again after it was declared silent.
+    /// A peer is heard for the first time, again after it was declared silent, or on a new run of
+    /// its link. What it said before that run may be lost: where something was heard before,
+    /// [`Lost`](Self::Lost) follows.
     Opened {
         /// The peer.
         from: EndpointId,
@@ -113,7 +115,10 @@ impl Inbox {
                     self.ready.push_back(Inbound::Lost { from: from.clone() });
                 }
             }
-            _ => {
+            // A straggler of a run that a newer one has replaced.
+            Some(peer) if batch.incarnation < peer.incarnation => return,
+            known => {
+                let replaced = known.is_some();
                 let peer = Peer {
                     incarnation: batch.incarnation,
                     sequence: batch.sequence,
@@ -121,7 +126,8 @@ impl Inbox {
                 };
                 self.peers.insert(from.clone(), peer);
                 self.ready.push_back(Inbound::Opened { from: from.clone() });
-                if batch.sequence > 1 {
+                if batch.sequence > 1 || replaced {
+                    metrics::hole_seen();
                     self.ready.push_back(Inbound::Lost { from: from.clone() });
                 }
             }

@@ -1,0 +1,31 @@
+//! Who is there, who lives, and who owns which shard.
+//!
+//! Reading order: `beat` is what a node says of itself, `observer` judges who lives by two
+//! silences, `view` is what is decided by, `keeper` takes and hands over shards, `member`
+//! makes one synchronous machine of them, `shell` gives it clock, bus and table.
+//!
+//! Nothing here is trusted: two nodes may believe they own a shard. The database's fence decides
+//! which of them may acknowledge.
+
+mod beat;
+mod hand_over;
+mod keeper;
+mod member;
+mod observer;
+mod shards;
+mod shell;
+mod view;
+
+pub use beat::{Beat, Claims, NODE_NAME_BYTES_MAX, NodeState};
+pub use hand_over::{HandOver, Step};
+pub use keeper::Duty;
+pub use member::{Standing, Suspended, Told};
+pub use observer::Life;
+pub use shards::{SHARD_SET_BYTES, ShardSet};
+pub use shell::{
+    Duties, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig, MembershipPorts,
+    NodeSeen, start,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,450 @@
+//! What one node owns, takes and hands over.
+//!
+//! ```text
+//!           Take            answered                home elsewhere        accepted
+//!  (free) ───────► Taking ───────────► Owned ─────────────────► Offered ───────────► Closing
+//!     ▲              │ failed,           ▲ ▲   withdrawn            │                  │  │
+//!     │◄─────────────┘ refused           │ └────────────────────────┘     taker gone   │  │
+//!     │                                  └─────────────────────────────────────────────┘  │
+//!     │                    released                           finished                    │
+//!     └──────────────────────────────── Releasing ◄───────────────────────────────────────┘
+//! ```
+//!
+//! A shard is taken when it is free: nobody who may live claims it. Then the database is asked for
+//! it *from* whoever is known to have died with it, or as nobody's; it refuses when it knows
+//! better, so two who take at once do not fence each other.
+
+use std::collections::BTreeMap;
+
+use rookery_proto::{ids::Epoch, shard::Shard};
+use tokio::time::Instant;
+
+use super::{
+    beat::Claims,
+    hand_over::{HandOver, Step},
+    view::View,
+};
+use crate::{
+    endpoint::EndpointId,
+    limits::{DUTY_RETRY, MOVE_AFTER, MOVES_LEAVING_MAX, MOVES_MAX, OFFER_REPEAT, OFFER_TIMEOUT},
+};
+
+/// What the node must do about a shard. Each of the first three is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Take it in the database, from this incarnation, which is dead (fencing it), or, if `None`,
+    /// only if nobody has it. Answered by `taken`, `take_refused` or `take_failed`.
+    Take {
+        /// The shard.
+        shard: Shard,
+        /// The dead incarnation that has it.
+        from: Option<u64>,
+    },
+    /// Admit nothing more for it (answer `NotOwner` with `to`), finish what is in flight, let go
+    /// of its rooms. Answered by `finished`.
+    StopAdmitting {
+        /// The shard.
+        shard: Shard,
+        /// Who is about to own it; `None`: nobody yet.
+        to: Option<EndpointId>,
+    },
+    /// Release it in the database: nobody has it then. Answered by `released` or `release_failed`.
+    Release {
+        /// The shard.
+        shard: Shard,
+        /// The epoch under which it was owned.
+        epoch: Epoch,
+    },
+    /// The move is off: admit again.
+    Admit {
+        /// The shard.
+        shard: Shard,
+    },
+    /// Somebody else owns it under a higher epoch: let go of its rooms at once.
+    Lost {
+        /// The shard.
+        shard: Shard,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Hold {
+    Taking,
+    Owned {
+        epoch: Epoch,
+        /// Whose home it has become, and since when.
+        elsewhere: Option<(EndpointId, Instant)>,
+    },
+    Offered {
+        epoch: Epoch,
+        to: EndpointId,
+        since: Instant,
+        repeat_at: Instant,
+    },
+    Closing {
+        epoch: Epoch,
+        to: Option<EndpointId>,
+    },
+    Releasing {
+        epoch: Epoch,
+        to: Option<EndpointId>,
+        /// Set when it failed.
+        retry_at: Option<Instant>,
+    },
+}
+
+impl Hold {
+    /// The epoch, from taken to released.
+    fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Taking => None,
+            Self::Owned { epoch, .. }
+            | Self::Offered { epoch, .. }
+            | Self::Closing { epoch, .. }
+            | Self::Releasing { epoch, .. } => Some(*epoch),
+        }
+    }
+
+    fn is_moving(&self) -> bool {
+        matches!(
+            self,
+            Self::Offered { .. } | Self::Closing { .. } | Self::Releasing { .. }
+        )
+    }
+}
+
+/// What comes of a step of the keeper.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) duties: Vec<Duty>,
+    pub(crate) say: Vec<HandOver>,
+    /// What it owns has changed: tell at once.
+    pub(crate) changed: bool,
+}
+
+/// May shards be taken, offered, neither?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Not serving: nothing is begun.
+    Still,
+    /// Serving, but not yet long enough to take what seems free.
+    Settling,
+    Serving,
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    me: EndpointId,
+    incarnation: u64,
+    holds: BTreeMap<Shard, Hold>,
+    /// Not to be taken before then.
+    retry: BTreeMap<Shard, Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(me: EndpointId, incarnation: u64) -> Self {
+        Self {
+            me,
+            incarnation,
+            holds: BTreeMap::new(),
+            retry: BTreeMap::new(),
+        }
+    }
+
+    /// What it owns, released shards excluded.
+    pub(crate) fn claims(&self) -> Claims {
+        let epoch = |(shard, hold): (&Shard, &Hold)| Some((*shard, hold.epoch()?));
+        self.holds.iter().filter_map(epoch).collect()
+    }
+
+    /// Whether nothing is held nor being taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.holds.is_empty()
+    }
+
+    /// Looks at every shard and begins what is due.
+    pub(crate) fn decide(&mut self, view: &View, mode: Mode, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.retry.retain(|_, at| now < *at);
+        let mut moving = self.holds.values().filter(|it| it.is_moving()).count();
+        for shard in Shard::all() {
+            let Some(hold) = self.holds.get_mut(&shard) else {
+                let is_mine = view.home(shard) == Some(&self.me);
+                let may_take = mode == Mode::Serving && is_mine && !self.retry.contains_key(&shard);
+                if may_take && view.living_owner(shard).is_none() {
+                    let from = view.dead_owner(shard);
+                    outcome.duties.push(Duty::Take { shard, from });
+                    self.holds.insert(shard, Hold::Taking);
+                }
+                continue;
+            };
+            if let (Some(epoch), Some(newer)) = (hold.epoch(), view.claimed_epoch(shard))
+                && newer > epoch
+            {
+                outcome.duties.push(Duty::Lost { shard });
+                outcome.changed = true;
+                self.holds.remove(&shard);
+                continue;
+            }
+            let was_moving = hold.is_moving();
+            advance(
+                &self.me,
+                shard,
+                hold,
+                view,
+                mode,
+                &mut moving,
+                now,
+                &mut outcome,
+            );
+            if was_moving && !hold.is_moving() {
+                moving -= 1;
+            }
+        }
+        outcome
+    }
+
+    /// A step of a move, told by another node.
+    pub(crate) fn heard(
+        &mut self,
+        told: &HandOver,
+        view: &View,
+        mode: Mode,
+        now: Instant,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let shard = told.shard;
+        match told.step {
+            Step::Offer if told.to == self.me => {
+                let free = !self.holds.contains_key(&shard);
+                if mode == Mode::Serving && free && view.home(shard) == Some(&self.me) {
+                    outcome.say.push(HandOver {
+                        step: Step::Accept,
+                        ..told.clone()
+                    });
+                }
+            }
+            Step::Accept if told.from == self.me => {
+                if let Some(Hold::Offered { epoch, to, .. }) = self.holds.get(&shard)
+                    && *to == told.to
+                    && *epoch == told.epoch
+                    && mode != Mode::Still
+                {
+                    let to = Some(to.clone());
+                    outcome.duties.push(Duty::StopAdmitting {
+                        shard,
+                        to: to.clone(),
+                    });
+                    let epoch = *epoch;
+                    self.holds.insert(shard, Hold::Closing { epoch, to });
+                }
+            }
+            // Sooner than the giver's next heartbeat would show it.
+            Step::Released if told.to == self.me => {
+                let wait = self.retry.get(&shard).is_some_and(|at| now < *at);
+                if mode == Mode::Serving && !wait && !self.holds.contains_key(&shard) {
+                    outcome.duties.push(Duty::Take { shard, from: None });
+                    self.holds.insert(shard, Hold::Taking);
+                }
+            }
+            Step::Offer | Step::Accept | Step::Released => {}
+        }
+        outcome
+    }
+
+    /// The database gave it to us.
+    pub(crate) fn taken(&mut self, shard: Shard, epoch: Epoch) -> Outcome {
+        let owned = Hold::Owned {
+            epoch,
+            elsewhere: None,
+        };
+        self.holds.insert(shard, owned);
+        self.retry.remove(&shard);
+        Outcome {
+            changed: true,
+            ..Outcome::default()
+        }
+    }
+
+    /// The database says it is another's, or ours already.
+    pub(crate) fn take_refused(
+        &mut self,
+        shard: Shard,
+        owner: u64,
+        epoch: Epoch,
+        now: Instant,
+    ) -> Outcome {
+        if owner == self.incarnation {
+            return self.taken(shard, epoch);
+        }
+        self.take_failed(shard, now);
+        Outcome::default()
+    }
+
+    /// It is not known whether the database gave it to us: asked again later.
+    pub(crate) fn take_failed(&mut self, shard: Shard, now: Instant) {
+        if self.holds.get(&shard) == Some(&Hold::Taking) {
+            self.holds.remove(&shard);
+            self.retry.insert(shard, now + DUTY_RETRY);
+        }
+    }
+
+    /// Nothing of it is in flight any more.
+    pub(crate) fn finished(&mut self, shard: Shard) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Some(Hold::Closing { epoch, to }) = self.holds.get(&shard) {
+            let (epoch, to) = (*epoch, to.clone());
+            outcome.duties.push(Duty::Release { shard, epoch });
+            let retry_at = None;
+            self.holds.insert(
+                shard,
+                Hold::Releasing {
+                    epoch,
+                    to,
+                    retry_at,
+                },
+            );
+        }
+        outcome
+    }
+
+    /// The database has it as nobody's.
+    pub(crate) fn released(&mut self, shard: Shard, now: Instant) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Some(Hold::Releasing { epoch, to, .. }) = self.holds.get(&shard) {
+            if let Some(to) = to {
+                outcome.say.push(HandOver {
+                    from: self.me.clone(),
+                    to: to.clone(),
+                    shard,
+                    epoch: *epoch,
+                    step: Step::Released,
+                });
+            }
+            outcome.changed = true;
+            self.holds.remove(&shard);
+            // The next owner first, should it be ours again by then.
+            self.retry.insert(shard, now + DUTY_RETRY);
+        }
+        outcome
+    }
+
+    /// It is not known whether the database released it: asked again later.
+    pub(crate) fn release_failed(&mut self, shard: Shard, now: Instant) {
+        if let Some(Hold::Releasing { retry_at, .. }) = self.holds.get_mut(&shard) {
+            *retry_at = Some(now + DUTY_RETRY);
+        }
+    }
+}
+
+/// Begins or withdraws the move of a shard that is held.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of `decide`, with what it sees"
+)]
+fn advance(
+    me: &EndpointId,
+    shard: Shard,
+    hold: &mut Hold,
+    view: &View,
+    mode: Mode,
+    moving: &mut usize,
+    now: Instant,
+    outcome: &mut Outcome,
+) {
+    let home = view.home(shard);
+    match hold {
+        Hold::Taking => {}
+        Hold::Owned { epoch, elsewhere } => {
+            let epoch = *epoch;
+            if home == Some(me) {
+                *elsewhere = None;
+                return;
+            }
+            let Some(to) = home else {
+                // Nobody else is there. Who leaves lets go all the same.
+                *elsewhere = None;
+                if mode == Mode::Leaving && *moving < MOVES_LEAVING_MAX {
+                    *moving += 1;
+                    *hold = Hold::Closing { epoch, to: None };
+                    outcome.duties.push(Duty::StopAdmitting { shard, to: None });
+                }
+                return;
+            };
+            if elsewhere.as_ref().is_none_or(|(former, _)| former != to) {
+                *elsewhere = Some((to.clone(), now));
+            }
+            let since = elsewhere.as_ref().map_or(now, |(_, since)| *since);
+            let due = match mode {
+                Mode::Still => false,
+                Mode::Settling | Mode::Serving => {
+                    *moving < MOVES_MAX && now.duration_since(since) >= MOVE_AFTER
+                }
+                Mode::Leaving => *moving < MOVES_LEAVING_MAX,
+            };
+            if due && view.is_near(to) {
+                *moving += 1;
+                let offer = offer(me, to, shard, epoch);
+                *hold = Hold::Offered {
+                    epoch,
+                    to: to.clone(),
+                    since: now,
+                    repeat_at: now + OFFER_REPEAT,
+                };
+                outcome.say.push(offer);
+            }
+        }
+        Hold::Offered {
+            epoch,
+            to,
+            since,
+            repeat_at,
+        } => {
+            let withdrawn = mode == Mode::Still
+                || home != Some(to)
+                || now.duration_since(*since) >= OFFER_TIMEOUT;
+            if withdrawn {
+                *hold = Hold::Owned {
+                    epoch: *epoch,
+                    elsewhere: None,
+                };
+            } else if now >= *repeat_at {
+                *repeat_at = now + OFFER_REPEAT;
+                outcome.say.push(offer(me, to, shard, *epoch));
+            }
+        }
+        Hold::Closing {
+            epoch,
+            to: Some(to),
+        } => {
+            if mode != Mode::Leaving && !view.lives(to) {
+                outcome.duties.push(Duty::Admit { shard });
+                *hold = Hold::Owned {
+                    epoch: *epoch,
+                    elsewhere: None,
+                };
+            }
+        }
+        Hold::Closing { to: None, .. } => {}
+        Hold::Releasing {
+            epoch, retry_at, ..
+        } => {
+            if retry_at.is_some_and(|at| now >= at) {
+                *retry_at = None;
+                let epoch = *epoch;
+                outcome.duties.push(Duty::Release { shard, epoch });
+            }
+        }
+    }
+}
+
+fn offer(me: &EndpointId, to: &EndpointId, shard: Shard, epoch: Epoch) -> HandOver {
+    HandOver {
+        from: me.clone(),
+        to: to.clone(),
+        shard,
+        epoch,
+        step: Step::Offer,
+    }
+}

@@ -1,0 +1,573 @@
+//! One node's part in the cluster: a synchronous machine, no clock, channel or I/O inside.
+//!
+//! It hears heartbeats and reads of the table, tells its own, judges who lives ([`super::observer`]),
+//! takes and hands over shards ([`super::keeper`]), and knows the owners of all shards.
+//!
+//! ```text
+//!           heard itself, table answered
+//!  Joining ──────────────────────────────► Serving ──── leave ────► Leaving ── owns nothing ──► Left
+//!                                           │    ▲
+//!        deaf, table or commits failing 2 s │    │ over
+//!                                           ▼    │
+//!                                         Suspended ──── fenced (from anywhere) ────► Fenced
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rookery_proto::{ids::Epoch, link::Load, shard::Shard};
+use tokio::time::Instant;
+
+use super::{
+    beat::{Beat, Claims, NodeState},
+    hand_over::{HandOver, Step},
+    keeper::{Duty, Keeper, Mode, Outcome},
+    observer::{Life, Observer},
+    view::View,
+};
+use crate::{
+    endpoint::{EndpointId, Role},
+    limits::{
+        BEAT_INTERVAL, BEAT_SPACING_MIN, BUS_SILENCE, DEAF_AFTER, ROW_INTERVAL, SETTLE_AFTER,
+        STORE_FAILING_AFTER, TABLE_READ_INTERVAL, TABLE_READ_INTERVAL_SUSPECT,
+    },
+    placement::Owners,
+};
+
+/// How this node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not yet heard by itself, or the table has not answered yet.
+    Joining,
+    /// Serves.
+    Serving,
+    /// Serves, and hands over what it owns.
+    Leaving,
+    /// Left: owns nothing any more.
+    Left,
+    /// Does not serve for now: it admits nothing, and its row stands still.
+    Suspended(Suspended),
+    /// Another has taken what it owned. This incarnation never serves again.
+    Fenced,
+}
+
+impl Standing {
+    /// Whether commands are admitted.
+    #[must_use]
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Serving | Self::Leaving)
+    }
+}
+
+/// Why a node does not serve for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspended {
+    /// It does not hear its own heartbeats: others may not either.
+    Deaf,
+    /// The table of heartbeats cannot be read or written.
+    Table,
+    /// Its commits fail.
+    Commits,
+}
+
+impl Suspended {
+    /// For readiness and logs.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Deaf => "does not hear its own heartbeats on the bus",
+            Self::Table => "cannot use the table of heartbeats",
+            Self::Commits => "commits fail",
+        }
+    }
+}
+
+/// What is said on the broadcast.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// A heartbeat.
+    Beat(Beat),
+    /// A step of a move.
+    HandOver(HandOver),
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// Time passed.
+    Tick,
+    /// The bus carried this.
+    Heard(Told),
+    /// A read of the table ended; `None`: it failed.
+    TableRead {
+        started: Instant,
+        rows: Option<Vec<Beat>>,
+    },
+    /// A write of the own row ended.
+    RowWritten {
+        done: bool,
+    },
+    /// Commits fail since, or no longer.
+    CommitsFailing(Option<Instant>),
+    /// Answers to [`Duty::Take`].
+    Taken {
+        shard: Shard,
+        epoch: Epoch,
+    },
+    TakeRefused {
+        shard: Shard,
+        owner: u64,
+        epoch: Epoch,
+    },
+    TakeFailed {
+        shard: Shard,
+    },
+    /// Answer to [`Duty::StopAdmitting`].
+    Finished {
+        shard: Shard,
+    },
+    /// Answers to [`Duty::Release`].
+    Released {
+        shard: Shard,
+    },
+    ReleaseFailed {
+        shard: Shard,
+    },
+    /// For people.
+    Load(Load),
+    /// Hand over everything.
+    Leave,
+    /// The fence was seen.
+    Fenced,
+}
+
+/// What the shell must do.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    Say(Told),
+    /// Answered by `RowWritten`.
+    WriteRow(Beat),
+    /// Answered by `TableRead`.
+    ReadTable,
+    Duty(Duty),
+    Standing(Standing),
+    Owners(Arc<Owners>),
+}
+
+/// Who this is.
+#[derive(Clone, Debug)]
+pub(crate) struct Myself {
+    pub(crate) node: String,
+    pub(crate) role: Role,
+    pub(crate) incarnation: u64,
+    pub(crate) has_table: bool,
+}
+
+pub(crate) struct Member {
+    myself: Myself,
+    me: EndpointId,
+    observer: Observer,
+    keeper: Keeper,
+    view: View,
+    standing: Standing,
+    leaving: bool,
+    /// Numbers of heartbeats and rows.
+    number: u64,
+    membership_epoch: u64,
+    load: Load,
+    heard_myself: Option<(u64, Instant)>,
+    commits_failing: Option<Instant>,
+    table: Table,
+    beat_at: Instant,
+    beat_last: Option<Instant>,
+    /// Released shards whose new owner has not told it yet.
+    promised: BTreeMap<Shard, Promise>,
+    owners: Arc<Owners>,
+    /// Something was heard that owners or decisions follow from.
+    news: bool,
+}
+
+/// Dealings with the table.
+#[derive(Debug, Default)]
+struct Table {
+    reading: bool,
+    writing: bool,
+    read_last: Option<Instant>,
+    written_last: Option<Instant>,
+    answered: bool,
+    failing_since: Option<Instant>,
+    /// Begin of the latest read that came back.
+    read_done: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Promise {
+    to: EndpointId,
+    epoch: Epoch,
+    until: Instant,
+}
+
+impl Member {
+    pub(crate) fn new(myself: Myself, now: Instant) -> Self {
+        let me = EndpointId::new(myself.role, myself.incarnation);
+        Self {
+            observer: Observer::new(myself.has_table),
+            keeper: Keeper::new(me.clone(), myself.incarnation),
+            view: View::default(),
+            standing: Standing::Joining,
+            leaving: false,
+            number: 0,
+            membership_epoch: 0,
+            load: Load::default(),
+            heard_myself: None,
+            commits_failing: None,
+            table: Table::default(),
+            beat_at: now,
+            beat_last: None,
+            promised: BTreeMap::new(),
+            owners: Arc::default(),
+            news: false,
+            me,
+            myself,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    #[cfg(test)]
+    pub(crate) fn claims(&self) -> Claims {
+        self.keeper.claims()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// What others are, in the order of their endpoints.
+    pub(crate) fn lives(&self, now: Instant) -> impl Iterator<Item = (&Beat, Life)> {
+        self.observer
+            .known()
+            .map(move |(_, known)| (&known.beat, known.life(now)))
+    }
+
+    /// Takes one input at the observer's own time and says what to do.
+    pub(crate) fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let is_tick = matches!(input, Input::Tick);
+        self.take(input, now, &mut effects);
+        self.stand(now, &mut effects);
+        if is_tick || self.news {
+            self.news |= !self.judge(now).is_empty();
+            self.look_and_decide(now, &mut effects);
+        }
+        if std::mem::take(&mut self.news) || (is_tick && !self.promised.is_empty()) {
+            self.publish_owners(now, &mut effects);
+        }
+        self.tell(now, &mut effects);
+        self.use_table(now, &mut effects);
+        effects
+    }
+
+    fn take(&mut self, input: Input, now: Instant, effects: &mut Vec<Effect>) {
+        let outcome = match input {
+            Input::Tick => return,
+            Input::Heard(Told::Beat(beat)) => return self.hear(beat, now),
+            Input::Heard(Told::HandOver(told)) => {
+                self.promise(&told, now);
+                let mode = self.mode(now);
+                self.keeper.heard(&told, &self.view, mode, now)
+            }
+            Input::TableRead { started, rows } => return self.table_read(started, rows, now),
+            Input::RowWritten { done } => {
+                self.table.writing = false;
+                return self.table.answered(done, now);
+            }
+            Input::CommitsFailing(since) => {
+                self.commits_failing = since;
+                return;
+            }
+            Input::Taken { shard, epoch } => self.keeper.taken(shard, epoch),
+            Input::TakeRefused {
+                shard,
+                owner,
+                epoch,
+            } => {
+                if owner != self.myself.incarnation {
+                    self.observer.meet(self.stranger(owner, shard, epoch), now);
+                }
+                self.keeper.take_refused(shard, owner, epoch, now)
+            }
+            Input::TakeFailed { shard } => return self.keeper.take_failed(shard, now),
+            Input::Finished { shard } => self.keeper.finished(shard),
+            Input::Released { shard } => self.keeper.released(shard, now),
+            Input::ReleaseFailed { shard } => return self.keeper.release_failed(shard, now),
+            Input::Load(load) => {
+                self.load = load;
+                return;
+            }
+            Input::Leave => {
+                self.leaving = true;
+                return;
+            }
+            Input::Fenced => {
+                for shard in self.keeper.claims().into_keys() {
+                    effects.push(Effect::Duty(Duty::Lost { shard }));
+                }
+                self.keeper = Keeper::new(self.me.clone(), self.myself.incarnation);
+                self.change_standing(Standing::Fenced, now, effects);
+                return;
+            }
+        };
+        self.perform(outcome, now, effects);
+    }
+
+    fn hear(&mut self, beat: Beat, now: Instant) {
+        if beat.endpoint() == self.me {
+            if self
+                .heard_myself
+                .is_none_or(|(number, _)| number < beat.number)
+            {
+                self.heard_myself = Some((beat.number, now));
+            }
+        } else {
+            self.news |= self.observer.heard(beat, now);
+        }
+    }
+
+    fn table_read(&mut self, started: Instant, rows: Option<Vec<Beat>>, now: Instant) {
+        self.table.reading = false;
+        self.table.answered(rows.is_some(), now);
+        if let Some(rows) = rows {
+            self.table.read_done = Some(started);
+            let others = rows.into_iter().filter(|row| row.endpoint() != self.me);
+            self.news |= self.observer.read(others.collect(), started, now);
+        }
+    }
+
+    /// The database knows an owner that nobody has heard of: it is judged like everybody.
+    fn stranger(&self, incarnation: u64, shard: Shard, epoch: Epoch) -> Beat {
+        Beat {
+            node: EndpointId::new(self.myself.role, incarnation).to_string(),
+            role: self.myself.role,
+            incarnation,
+            state: NodeState::Joining,
+            number: 0,
+            membership_epoch: 0,
+            claims: Claims::from([(shard, epoch)]),
+            load: Load::default(),
+        }
+    }
+
+    // ---- standing ------------------------------------------------------------------------------
+
+    fn suspended(&self, now: Instant) -> Option<Suspended> {
+        let is_over = |since: Option<Instant>, limit| {
+            since.is_some_and(|since| now.duration_since(since) >= limit)
+        };
+        if is_over(self.heard_myself.map(|(_, at)| at), DEAF_AFTER) {
+            Some(Suspended::Deaf)
+        } else if is_over(self.table.failing_since, STORE_FAILING_AFTER) {
+            Some(Suspended::Table)
+        } else if is_over(self.commits_failing, STORE_FAILING_AFTER) {
+            Some(Suspended::Commits)
+        } else {
+            None
+        }
+    }
+
+    fn stand(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let ready = self.heard_myself.is_some() && (self.table.answered || !self.myself.has_table);
+        let standing = match (self.standing, self.suspended(now)) {
+            (Standing::Fenced, _) => Standing::Fenced,
+            (Standing::Joining, _) if !ready => Standing::Joining,
+            (Standing::Joining, Some(_)) => Standing::Joining,
+            (_, Some(why)) => Standing::Suspended(why),
+            (_, None) if !self.leaving => Standing::Serving,
+            (_, None) if self.keeper.is_empty() => Standing::Left,
+            (_, None) => Standing::Leaving,
+        };
+        self.change_standing(standing, now, effects);
+    }
+
+    fn change_standing(&mut self, standing: Standing, now: Instant, effects: &mut Vec<Effect>) {
+        if standing == self.standing {
+            return;
+        }
+        self.standing = standing;
+        self.observer.set_serving(standing.serves(), now);
+        // A move or a stop is told at once.
+        self.beat_at = now;
+        self.news = true;
+        effects.push(Effect::Standing(standing));
+    }
+
+    fn state(&self) -> NodeState {
+        match self.standing {
+            Standing::Joining => NodeState::Joining,
+            Standing::Serving => NodeState::Serving,
+            Standing::Leaving | Standing::Left => NodeState::Leaving,
+            Standing::Suspended(_) | Standing::Fenced => NodeState::Suspended,
+        }
+    }
+
+    fn mode(&self, now: Instant) -> Mode {
+        match self.standing {
+            Standing::Joining | Standing::Suspended(_) | Standing::Fenced => Mode::Still,
+            Standing::Leaving | Standing::Left => Mode::Leaving,
+            Standing::Serving => {
+                let since = self.observer.serving_since().unwrap_or(now);
+                let has_read = self.table.read_done.is_some_and(|at| at >= since);
+                let settled = now.duration_since(since) >= SETTLE_AFTER;
+                if settled && (has_read || !self.myself.has_table) {
+                    Mode::Serving
+                } else {
+                    Mode::Settling
+                }
+            }
+        }
+    }
+
+    // ---- deciding ------------------------------------------------------------------------------
+
+    fn judge(&mut self, now: Instant) -> Vec<EndpointId> {
+        let known = self.observer.known().count();
+        let dead = self.observer.judge(now);
+        self.news |= self.observer.known().count() != known;
+        for endpoint in &dead {
+            let shards = self.observer.get(endpoint).map(|it| it.beat.claims.len());
+            tracing::warn!(
+                node.endpoint = %endpoint,
+                node.shards = shards,
+                "node is silent on the bus and in the table"
+            );
+        }
+        dead
+    }
+
+    fn look_and_decide(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let mode = self.mode(now);
+        let myself = (self.myself.role != Role::Gateway
+            && matches!(mode, Mode::Settling | Mode::Serving))
+        .then(|| (self.myself.node.clone(), self.me.clone()));
+        let role = self.myself.role;
+        if self.view.look(&self.observer, role, myself, now) {
+            self.membership_epoch += 1;
+        }
+        if role != Role::Gateway {
+            let outcome = self.keeper.decide(&self.view, mode, now);
+            self.perform(outcome, now, effects);
+        }
+    }
+
+    fn perform(&mut self, outcome: Outcome, now: Instant, effects: &mut Vec<Effect>) {
+        effects.extend(outcome.duties.into_iter().map(Effect::Duty));
+        for told in outcome.say {
+            self.promise(&told, now);
+            effects.push(Effect::Say(Told::HandOver(told)));
+        }
+        if outcome.changed {
+            self.beat_at = now;
+            self.news = true;
+        }
+    }
+
+    /// A released shard is sought at its next owner from now on.
+    fn promise(&mut self, told: &HandOver, now: Instant) {
+        if told.step == Step::Released {
+            let promise = Promise {
+                to: told.to.clone(),
+                epoch: told.epoch,
+                until: now + BUS_SILENCE,
+            };
+            self.promised.insert(told.shard, promise);
+            self.news = true;
+        }
+    }
+
+    fn publish_owners(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.promised.retain(|_, promise| now < promise.until);
+        let mut owners = Owners::default();
+        for (endpoint, known) in self.observer.known() {
+            if matches!(known.life(now), Life::Alive | Life::Suspect) {
+                owners.claim(known.beat.role, endpoint, &known.beat.claims);
+            }
+        }
+        owners.claim(self.myself.role, &self.me, &self.keeper.claims());
+        for (shard, promise) in &self.promised {
+            owners.promise(*shard, &promise.to, promise.epoch);
+        }
+        if owners != *self.owners {
+            self.owners = Arc::new(owners);
+            effects.push(Effect::Owners(Arc::clone(&self.owners)));
+        }
+    }
+
+    // ---- telling -------------------------------------------------------------------------------
+
+    fn beat(&mut self) -> Beat {
+        self.number += 1;
+        Beat {
+            node: self.myself.node.clone(),
+            role: self.myself.role,
+            incarnation: self.myself.incarnation,
+            state: self.state(),
+            number: self.number,
+            membership_epoch: self.membership_epoch,
+            claims: self.keeper.claims(),
+            load: self.load,
+        }
+    }
+
+    fn tell(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let spaced = self
+            .beat_last
+            .is_none_or(|last| now.duration_since(last) >= BEAT_SPACING_MIN);
+        if self.standing != Standing::Fenced && now >= self.beat_at && spaced {
+            self.beat_last = Some(now);
+            self.beat_at = now + BEAT_INTERVAL;
+            let beat = self.beat();
+            effects.push(Effect::Say(Told::Beat(beat)));
+        }
+    }
+
+    fn use_table(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.myself.has_table || self.standing == Standing::Fenced {
+            return;
+        }
+        let is_due = |last: Option<Instant>, interval| {
+            last.is_none_or(|last| now.duration_since(last) >= interval)
+        };
+        let writes = self.standing.serves() || self.standing == Standing::Left;
+        if writes && !self.table.writing && is_due(self.table.written_last, ROW_INTERVAL) {
+            self.table.writing = true;
+            self.table.written_last = Some(now);
+            let row = self.beat();
+            effects.push(Effect::WriteRow(row));
+        }
+        let is_looking = self.observer.is_looking(now) || self.mode(now) == Mode::Settling;
+        let interval = if is_looking {
+            TABLE_READ_INTERVAL_SUSPECT
+        } else {
+            TABLE_READ_INTERVAL
+        };
+        if !self.table.reading && is_due(self.table.read_last, interval) {
+            self.table.reading = true;
+            self.table.read_last = Some(now);
+            effects.push(Effect::ReadTable);
+        }
+    }
+}
+
+impl Table {
+    fn answered(&mut self, done: bool, now: Instant) {
+        if done {
+            self.answered = true;
+            self.failing_since = None;
+        } else {
+            self.failing_since.get_or_insert(now);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Joining, leaving and splits: what moves, and what must not.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rookery_proto::{ids::Epoch, link::Load, shard::Shard};
+use tokio::time::Instant;
+
+use super::world::World;
+use crate::{
+    endpoint::Role,
+    membership::{
+        Beat, Claims, Duty, NodeState, Standing, Suspended, Told,
+        member::{Effect, Input, Member, Myself},
+    },
+};
+
+fn moved(before: &BTreeMap<Shard, usize>, after: &BTreeMap<Shard, usize>) -> Vec<(usize, usize)> {
+    before
+        .iter()
+        .filter(|(shard, owner)| after[*shard] != **owner)
+        .map(|(shard, owner)| (*owner, after[shard]))
+        .collect()
+}
+
+#[test]
+fn fresh_cluster_spreads_its_shards_and_rests() {
+    let mut world = World::new(1, 3);
+    world.run(5_000);
+    world.check_settled(&[0, 1, 2]);
+    let taken = world.taken;
+    world.run(60_000);
+    assert_eq!(
+        (world.taken, world.released, world.taken_over),
+        (taken, 0, 0)
+    );
+}
+
+#[test]
+fn joining_node_gets_its_share_and_nothing_else_moves() {
+    let mut world = World::new(2, 2);
+    world.run(10_000);
+    let before = world.owners();
+    let new = world.join();
+    world.run(30_000);
+    world.check_settled(&[0, 1, new]);
+    let moved = moved(&before, &world.owners());
+    assert!(moved.len() > 100, "{} moved", moved.len());
+    assert!(
+        moved.iter().all(|(_, to)| *to == new),
+        "only to the new one"
+    );
+    assert_eq!(world.taken_over, 0, "no fence is needed");
+    assert_eq!(world.refused, 0, "nobody asks for what another has");
+}
+
+#[test]
+fn leaving_node_hands_over_all_it_has_and_nothing_else_moves() {
+    let mut world = World::new(3, 3);
+    world.run(10_000);
+    let before = world.owners();
+    world.leave(1);
+    world.run(10_000);
+    assert_eq!(world.standing(1), Standing::Left);
+    world.check_settled(&[0, 2]);
+    let moved = moved(&before, &world.owners());
+    assert!(moved.iter().all(|(from, _)| *from == 1));
+    assert_eq!(world.taken_over, 0, "no fence is needed");
+    assert_eq!(world.refused, 0, "nobody asks for what another has");
+}
+
+#[test]
+fn last_node_that_leaves_releases_what_the_next_one_takes_without_a_fence() {
+    let mut world = World::new(4, 1);
+    world.run(5_000);
+    world.check_settled(&[0]);
+    world.leave(0);
+    world.run(5_000);
+    assert_eq!(world.standing(0), Standing::Left);
+    world.kill(0);
+    let next = world.join();
+    world.run(5_000);
+    world.check_settled(&[next]);
+    assert_eq!(world.taken_over, 0);
+}
+
+#[test]
+fn killed_nodes_shards_are_taken_within_four_seconds() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 3);
+        world.run(10_000);
+        let before = world.owners();
+        world.kill(2);
+        world.run(4_000);
+        world.check_settled(&[0, 1]);
+        let moved = moved(&before, &world.owners());
+        assert!(moved.iter().all(|(from, _)| *from == 2));
+    }
+}
+
+#[test]
+fn cluster_killed_as_a_whole_starts_again() {
+    let mut world = World::new(5, 3);
+    world.run(10_000);
+    for node in 0..3 {
+        world.kill(node);
+    }
+    world.run(5_000);
+    for node in 0..3 {
+        world.restart(node);
+    }
+    world.run(20_000);
+    world.check_settled(&[0, 1, 2]);
+}
+
+#[test]
+fn split_of_the_bus_moves_nothing_while_the_table_lives() {
+    let mut world = World::new(6, 4);
+    world.run(10_000);
+    let before = world.owners();
+    let done = (world.taken, world.released);
+    world.weather.side = BTreeMap::from([(2, 1), (3, 1)]);
+    world.run(60_000);
+    for node in 0..4 {
+        assert_eq!(world.standing(node), Standing::Serving);
+    }
+    world.check_settled(&[0, 1, 2, 3]);
+    world.weather.side.clear();
+    world.run(20_000);
+    assert_eq!((world.taken, world.released), done, "nothing moved");
+    assert_eq!(world.owners(), before);
+}
+
+#[test]
+fn bus_that_dies_for_all_stops_all_and_moves_nothing() {
+    let mut world = World::new(7, 3);
+    world.run(10_000);
+    let done = (world.taken, world.released);
+    world.weather.deaf = [0, 1, 2].into();
+    world.run(10_000);
+    for node in 0..3 {
+        assert_eq!(world.standing(node), Standing::Suspended(Suspended::Deaf));
+    }
+    // They come back one after the other, as their connections do.
+    for node in 0..3 {
+        world.weather.deaf.remove(&node);
+        world.run(600);
+    }
+    world.run(20_000);
+    world.check_settled(&[0, 1, 2]);
+    assert_eq!((world.taken, world.released), done, "nothing moved");
+}
+
+#[test]
+fn database_that_dies_for_all_stops_all_and_moves_nothing() {
+    let mut world = World::new(8, 3);
+    world.run(10_000);
+    let done = (world.taken, world.released);
+    world.weather.no_database = [0, 1, 2].into();
+    world.run(10_000);
+    for node in 0..3 {
+        assert!(matches!(world.standing(node), Standing::Suspended(_)));
+    }
+    world.weather.no_database.clear();
+    world.run(20_000);
+    world.check_settled(&[0, 1, 2]);
+    assert_eq!((world.taken, world.released), done, "nothing moved");
+}
+
+#[test]
+fn node_cut_off_the_bus_or_the_database_is_replaced() {
+    for cut_database in [false, true] {
+        let mut world = World::new(9, 3);
+        world.run(10_000);
+        world.blame(0);
+        if cut_database {
+            world.weather.no_database.insert(0);
+        } else {
+            world.weather.deaf.insert(0);
+        }
+        world.run(8_000);
+        assert!(matches!(world.standing(0), Standing::Suspended(_)) || !cut_database);
+        assert!(world.taken_over > 0);
+        assert!(world.owners().values().all(|owner| *owner != 0));
+        world.weather = Default::default();
+        world.run(40_000);
+        world.check_settled(&[0, 1, 2]);
+    }
+}
+
+#[test]
+fn paused_node_that_comes_back_rejoins_as_a_new_incarnation() {
+    let mut world = World::new(10, 3);
+    world.run(10_000);
+    world.pause(1, 15_000);
+    world.run(10_000);
+    assert!(world.owners().values().all(|owner| *owner != 1));
+    world.run(40_000);
+    world.check_settled(&[0, 1, 2]);
+}
+
+#[test]
+fn shard_that_another_owns_under_a_higher_epoch_is_let_go_at_once() {
+    let start = Instant::now();
+    let beat = |incarnation, number, claims| Beat {
+        node: format!("node-{incarnation}"),
+        role: Role::Rooms,
+        incarnation,
+        state: NodeState::Serving,
+        number,
+        membership_epoch: 0,
+        claims,
+        load: Load::default(),
+    };
+    let myself = Myself {
+        node: "node-1".to_owned(),
+        role: Role::Rooms,
+        incarnation: 1,
+        has_table: false,
+    };
+    let mut member = Member::new(myself, start);
+    let shard = Shard::of("general");
+    let hear = |beat| Input::Heard(Told::Beat(beat));
+    let mut duties = Vec::new();
+    for (ms, input) in [
+        (0, hear(beat(1, 1, Claims::new()))),
+        (1_000, hear(beat(1, 2, Claims::new()))),
+        (2_000, hear(beat(1, 3, Claims::new()))),
+        (2_100, Input::Tick),
+        (
+            2_150,
+            Input::Taken {
+                shard,
+                epoch: Epoch(5),
+            },
+        ),
+        (2_200, hear(beat(2, 1, Claims::from([(shard, Epoch(4))])))),
+        (2_300, hear(beat(2, 2, Claims::from([(shard, Epoch(6))])))),
+    ] {
+        let effects = member.handle(input, start + Duration::from_millis(ms));
+        duties.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Duty(duty) => Some((ms, duty)),
+            _ => None,
+        }));
+    }
+    assert!(duties.contains(&(2_100, Duty::Take { shard, from: None })));
+    assert_eq!(duties.last(), Some(&(2_300, Duty::Lost { shard })));
+    assert!(!member.claims().contains_key(&shard));
+}
