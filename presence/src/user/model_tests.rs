@@ -295,8 +295,9 @@ impl Life {
             }
             Effect::Refuse { to, .. } => {
                 assert!(self.store_fails);
-                let watcher = &self.watchers[&to.key.session];
-                if watcher.shown.is_none() {
+                // Two watches of one session may both be refused: the first has removed it.
+                let watcher = self.watchers.get(&to.key.session);
+                if watcher.is_some_and(|watcher| watcher.shown.is_none()) {
                     self.watchers.remove(&to.key.session);
                 }
             }
