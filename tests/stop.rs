@@ -8,6 +8,7 @@ use rookery_loadtest::{
     client::{Client, ConnectOptions, command},
     history::{Header, HistoryWriter},
     server::{Server, ServerOptions},
+    wait::eventually,
     workload::{Progress, Workload},
 };
 use rookery_proto::errors::Code;
@@ -25,17 +26,6 @@ async fn start(folder: &TempDir, settings: &[&str]) -> Result<Server> {
     Ok(Server::start(binary, options).await?)
 }
 
-async fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
-    let wait = async {
-        let mut look = tokio::time::interval(Duration::from_millis(10));
-        while !ready() {
-            look.tick().await;
-        }
-    };
-    let waited = tokio::time::timeout(DEADLINE, wait).await;
-    assert!(waited.is_ok(), "did not happen in time: {what}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_under_load_is_clean_and_loses_nothing() -> Result<()> {
     let folder = TempDir::new()?;
@@ -50,7 +40,8 @@ async fn a_stop_under_load_is_clean_and_loses_nothing() -> Result<()> {
         seed: 11,
         clients: 20,
         users: 15,
-        operations: 5_000,
+        // Until told that it is enough: nobody is done before the server stops.
+        operations: u64::MAX,
         prefix: "stop".to_owned(),
         ..Workload::default()
     };
@@ -59,13 +50,19 @@ async fn a_stop_under_load_is_clean_and_loses_nothing() -> Result<()> {
     let progress = Arc::new(Progress::default());
     let address = server.address().clone();
     let stop = async {
-        eventually("the work is under way", || {
+        eventually("the work is under way", DEADLINE, || {
             progress.invoked() >= 500 && progress.in_flight() > 0
         })
         .await;
         let status = server.terminate().await?;
         assert_eq!(status.code(), Some(0), "{}", server.log());
         server.restart().await?;
+        let before = progress.acked();
+        eventually("the work goes on", DEADLINE, || {
+            progress.acked() >= before + 500
+        })
+        .await;
+        progress.finish();
         anyhow::Ok(())
     };
     let (outcome, stopped) = tokio::join!(workload.run(&address, &history, &progress), stop);

@@ -31,6 +31,11 @@ impl Progress {
         self.left.fetch_sub(1, Relaxed) > 0
     }
 
+    /// Ends the work early: no further command is begun, what is open is finished.
+    pub fn finish(&self) {
+        self.left.store(0, Relaxed);
+    }
+
     pub(super) fn none_left(&self) -> bool {
         self.left.load(Relaxed) <= 0
     }
