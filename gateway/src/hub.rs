@@ -16,6 +16,7 @@ mod input;
 mod lane;
 mod lifecycle;
 mod queue;
+mod refusals;
 mod replies;
 mod requests;
 mod room;

@@ -56,6 +56,13 @@ pub const INVALID_FRAMES_MAX: u16 = 100;
 /// Commands in a row refused for their rate, before the connection is closed with `TooManyErrors`.
 pub const RATE_LIMITED_FRAMES_MAX: u16 = 1_000;
 
+/// Refused commands a lane writes to the log in a second, and in a burst: enough to find any one
+/// client's, few enough that a broken fleet does not fill the disk. Over it they are counted, and
+/// the log says how many.
+pub const REFUSALS_LOGGED_PER_SECOND: u32 = 50;
+/// See [`REFUSALS_LOGGED_PER_SECOND`].
+pub const REFUSALS_LOGGED_BURST: u32 = 500;
+
 /// A closed session's socket stays open this long for the client's half of the handshake.
 pub const CLOSE_LINGER: Duration = Duration::from_secs(1);
 /// A slow reader's socket stays open this long: its buffers are full, and it must read what is in

@@ -55,9 +55,11 @@ impl Refusal {
         let chain = chain(&self);
         match fault(wire.code) {
             Fault::Client => {
-                tracing::debug!(correlation.id = %id, error = %chain, "request refused")
+                tracing::debug!(error.correlation_id = %id, error = %chain, "request refused")
             }
-            Fault::Server => tracing::warn!(correlation.id = %id, error = %chain, "request failed"),
+            Fault::Server => {
+                tracing::warn!(error.correlation_id = %id, error = %chain, "request failed")
+            }
         }
         wire.into_frame(id)
     }

@@ -152,10 +152,10 @@ fn error_frame(error: WireError) -> reply::Result {
     let correlation_id = errors::correlation_id(fastrand::u64(..));
     match errors::fault(error.code) {
         Fault::Server if error.code == Code::Internal => {
-            tracing::error!(error.id = correlation_id, error = %error, "request failed");
+            tracing::error!(error.correlation_id = correlation_id, error = %error, "request failed");
         }
         Fault::Server | Fault::Client => {
-            tracing::debug!(error.id = correlation_id, error = %error, "request refused");
+            tracing::debug!(error.correlation_id = correlation_id, error = %error, "request refused");
         }
     }
     reply::Result::Error(error.into_frame(correlation_id))

@@ -1,10 +1,13 @@
 //! Whatever comes in, the answer is an error frame or the right close code, and nobody else notices.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rookery_loadtest::server::{Server, ServerOptions};
+use rookery_loadtest::{
+    server::{Server, ServerOptions},
+    wait,
+};
 use rookery_proto::close::CloseCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,6 +18,7 @@ use crate::{
     socket_address, start,
 };
 
+const LOG_DEADLINE: Duration = Duration::from_secs(10);
 const PING: &str = r#"{"id":"p","ping":{}}"#;
 /// Memory may grow by this much over all that follows: buffers that the allocator keeps.
 const GROWTH_BYTES_MAX: u64 = 24 * 1024 * 1024;
@@ -48,6 +52,29 @@ fn check_error(socket: &mut RawSocket, message: &str, code: &str, field: &str) -
         "{error}"
     );
     check_alive(socket)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusal_stands_in_the_log_under_its_correlation_id() -> Result<()> {
+    let (_folder, server) = start(&[]).await?;
+    let mut socket = RawSocket::log_in(socket_address(&server)?, "mallory")?;
+    let refused = [
+        "nonsense",
+        r#"{"id":"1","fly":{}}"#,
+        r#"{"id":"1","send":{"room":"nowhere","text":"?"}}"#,
+        r#"{"id":"1","setPresence":{"status":"OFFLINE"}}"#,
+    ];
+    for message in refused {
+        socket.text(message)?;
+        let answer = answer(&mut socket)?;
+        let id = answer["error"]["correlationId"].as_str();
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
+            bail!("{message} → {answer}");
+        };
+        let what = format!("{message} → {answer} in the log");
+        wait::eventually(&what, LOG_DEADLINE, || server.log().contains(id)).await;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ use slab::Slab;
 use super::{
     input::{Input, LinkPacket},
     queue::Flushed,
+    refusals::Refusals,
     requests::Requests,
     room::{Piece, Room},
     session::{Phase, Session, Settings},
@@ -72,6 +73,7 @@ pub(crate) struct Worker<W, U> {
     blocked: Vec<Blocked<W>>,
     due: Vec<Timer>,
     pub(super) counts: Counts,
+    refusals: Refusals,
 }
 
 impl<W: Wire, U: Uplink> Worker<W, U> {
@@ -95,6 +97,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             blocked: Vec::new(),
             due: Vec::new(),
             counts: Counts::default(),
+            refusals: Refusals::new(0),
         }
     }
 
@@ -374,14 +377,8 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
         error.id = id;
         self.counts.error(error.code());
-        tracing::debug!(
-            session.id = %self.sessions[key as usize].id,
-            error.code = error.code().as_str_name(),
-            error.field = error.field,
-            error.correlation_id = error.correlation_id,
-            cause,
-            "command refused"
-        );
+        let session = self.sessions[key as usize].id;
+        self.refusals.note(session, &error, cause, self.now);
         self.answer(key, Frame::Error(error));
     }
 
