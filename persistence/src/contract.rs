@@ -70,7 +70,16 @@ macro_rules! store_contract {
             ownership::epoch_list_with_the_highest_last_epoch_wins
             ownership::epoch_list_is_never_replaced_by_another
             ownership::shard_epochs_ascend_and_fence_the_former_owner
+            ownership::free_shard_is_taken_from_nobody
+            ownership::shard_of_another_is_refused_and_nobody_is_fenced
+            ownership::shard_taken_from_its_dead_owner_fences_that_one
+            ownership::second_shard_of_a_dead_owner_is_taken_too
             ownership::shard_taken_again_by_its_owner_fences_nobody
+            ownership::released_shard_is_free_and_keeps_its_epoch
+            ownership::release_of_what_one_does_not_own_does_nothing
+            ownership::two_takers_of_a_free_shard_one_wins_and_neither_is_fenced
+            ownership::two_takers_from_a_dead_owner_one_wins_and_neither_is_fenced
+            ownership::presence_is_apart_from_rooms_and_fences_nobody
             ownership::unregistered_incarnation_is_fenced
             ownership::registering_again_lifts_no_fence
             ownership::concurrent_takers_get_different_epochs

@@ -62,8 +62,9 @@ use self::{
     error::Attempts, profiles::Profiles, schema::Schema, statements::Statements, writes::Write,
 };
 use crate::{
-    CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
-    Store, StoreError, UserRoomRow, UserRow, limits, metrics,
+    Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
+    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow, limits, metrics,
+    ownership::Owner,
 };
 
 /// The store in a keyspace of a CQL database.
@@ -85,6 +86,9 @@ struct Open {
     /// For requests that wait for the database.
     places: Semaphore,
     ownership_timeout: Duration,
+    /// The incarnation that this store fenced last; 0: none. A fence is for ever, so a node that
+    /// takes many shards of a dead one fences it once.
+    fenced_last: AtomicU64,
 }
 
 impl CqlStore {
@@ -115,6 +119,7 @@ impl CqlStore {
             profiles,
             places: Semaphore::new(limits::CQL_REQUESTS_IN_FLIGHT_MAX),
             ownership_timeout: config.ownership_timeout,
+            fenced_last: AtomicU64::new(0),
         };
         open.probe(config).await?;
         tracing::info!(database.keyspace = config.keyspace, "database connected");
@@ -234,12 +239,27 @@ impl Store for CqlStore {
 
     async fn take_shard(
         &self,
+        kind: ShardKind,
         shard: Shard,
         node: &str,
         incarnation: Incarnation,
-    ) -> Result<Epoch, StoreError> {
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError> {
         let open = self.calls().await?;
-        open.take_shard(shard, node, incarnation).await
+        open.take_shard((kind, shard), node, incarnation, from)
+            .await
+    }
+
+    async fn release_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        incarnation: Incarnation,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        let open = self.calls().await?;
+        let owner = Owner { incarnation, epoch };
+        open.release_shard((kind, shard), owner).await
     }
 
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {

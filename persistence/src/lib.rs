@@ -1,7 +1,7 @@
 //! What Rookery keeps, and the port behind which it is kept.
 //!
 //! Reading order: [`rows`] are the things stored, [`epochs`] decides which of them count,
-//! [`store`] is the port ([`Store`]: its documentation is the contract), [`sqlite`] the embedded
+//! [`ownership`] who may take a shard, [`store`] is the port ([`Store`]: its documentation is the contract), [`sqlite`] the embedded
 //! adapter, `cql` that of a cluster (by the feature of that name, which is on by default).
 //! `contract` holds the one suite of cases that every adapter must pass.
 //!
@@ -17,6 +17,7 @@ pub mod cql;
 pub mod epochs;
 pub mod limits;
 pub mod metrics;
+pub mod ownership;
 pub mod rows;
 pub mod sqlite;
 pub mod store;
@@ -24,9 +25,10 @@ pub mod store;
 #[cfg(feature = "cql")]
 pub use cql::{ConnectError, CqlConfig, CqlCredentials, CqlMigration, CqlStore};
 pub use epochs::EpochList;
+pub use ownership::{Claim, Incarnation, ShardKind, TakeFrom};
 pub use rows::{
     CursorRow, EventKind, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow, UserRoomRow,
     UserRow,
 };
 pub use sqlite::{CheckReport, OpenError, SqliteConfig, SqliteStore};
-pub use store::{Incarnation, Store, StoreError};
+pub use store::{Store, StoreError};

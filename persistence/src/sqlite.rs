@@ -42,11 +42,15 @@ use tokio::sync::{Mutex, mpsc};
 
 pub use self::check::CheckReport;
 use self::{
-    checkpoint::Checkpoints, lock::Lock, reader::Readers, statements::WriteOp, writer::Writer,
+    checkpoint::Checkpoints,
+    lock::Lock,
+    reader::Readers,
+    statements::{Answer, WriteOp},
+    writer::Writer,
 };
 use crate::{
-    CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
-    Store, StoreError, UserRoomRow, UserRow, limits,
+    Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
+    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow, limits,
 };
 
 /// Where the database is, and how large it may become.
@@ -270,16 +274,39 @@ impl Store for SqliteStore {
 
     async fn take_shard(
         &self,
+        kind: ShardKind,
         shard: Shard,
         node: &str,
         incarnation: Incarnation,
-    ) -> Result<Epoch, StoreError> {
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError> {
         let op = WriteOp::TakeShard {
+            kind,
             shard,
             node: node.to_owned(),
             incarnation,
+            from,
         };
-        self.writer.write(op).await.map(Epoch)
+        match self.writer.write(op).await? {
+            Answer::Claim(claim) => Ok(claim),
+            Answer::Done | Answer::Count(_) => unreachable!("taking a shard answers with a claim"),
+        }
+    }
+
+    async fn release_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        incarnation: Incarnation,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        let op = WriteOp::ReleaseShard {
+            kind,
+            shard,
+            incarnation,
+            epoch,
+        };
+        self.writer.write(op).await.map(drop)
     }
 
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {
@@ -453,9 +480,11 @@ impl Store for SqliteStore {
     }
 
     async fn expire_sent_ids(&self, before_ms: u64, limit: u32) -> Result<u64, StoreError> {
-        self.writer
-            .write(WriteOp::ExpireSentIds { before_ms, limit })
-            .await
+        let op = WriteOp::ExpireSentIds { before_ms, limit };
+        match self.writer.write(op).await? {
+            Answer::Count(count) => Ok(count),
+            Answer::Done | Answer::Claim(_) => unreachable!("expiry answers with a count"),
+        }
     }
 
     async fn close(&self) {

@@ -8,14 +8,11 @@ use rookery_proto::{
 
 use crate::{
     epochs::EpochList,
+    ownership::{Claim, Incarnation, ShardKind, TakeFrom},
     rows::{
         CursorRow, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow, UserRoomRow, UserRow,
     },
 };
-
-/// One run of a node. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Incarnation(pub u64);
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +69,30 @@ pub trait Store: Send + Sync + 'static {
     /// Registers one run of a node, not fenced.
     async fn register_node(&self, node: &str, incarnation: Incarnation) -> Result<(), StoreError>;
 
-    /// Takes a shard: fences its former owner's incarnation (unless it is the same) and returns an
-    /// epoch larger than every one before it.
+    /// Takes a shard under an epoch larger than every earlier one of that kind and shard, unless
+    /// another has it than `from` allows. The former owner is fenced first, before the epoch is
+    /// taken (not when it is the taker itself, nor for [`ShardKind::Presence`]).
+    ///
+    /// Taking again what the taker has succeeds with a larger epoch, whatever `from` says: so an
+    /// unknown outcome is resolved by asking the same again.
     async fn take_shard(
         &self,
+        kind: ShardKind,
         shard: Shard,
         node: &str,
         incarnation: Incarnation,
-    ) -> Result<Epoch, StoreError>;
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError>;
+
+    /// Gives a shard back: nobody has it then, and its epoch stays. Does nothing when that
+    /// incarnation does not own it under that epoch, so it may be repeated.
+    async fn release_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        incarnation: Incarnation,
+        epoch: Epoch,
+    ) -> Result<(), StoreError>;
 
     /// Whether this incarnation has been fenced (or was never registered).
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError>;

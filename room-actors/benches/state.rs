@@ -16,8 +16,9 @@ use rookery_cluster::{
     Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Role, SingleNode, SystemClock,
 };
 use rookery_persistence::{
-    CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
-    SqliteConfig, SqliteStore, Store, StoreError, UserRoomRow, UserRow,
+    Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
+    SentRow, ShardKind, SqliteConfig, SqliteStore, Store, StoreError, TakeFrom, UserRoomRow,
+    UserRow,
 };
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -309,8 +310,24 @@ impl Store for Recorder {
     async fn register_node(&self, node: &str, run: Incarnation) -> Result<(), StoreError> {
         pass!(self.register_node(node, run) or ())
     }
-    async fn take_shard(&self, s: Shard, n: &str, i: Incarnation) -> Result<Epoch, StoreError> {
-        pass!(self.take_shard(s, n, i) or Epoch(1))
+    async fn take_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        node: &str,
+        run: Incarnation,
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError> {
+        pass!(self.take_shard(kind, shard, node, run, from) or Claim::Taken(Epoch(1)))
+    }
+    async fn release_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        run: Incarnation,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        pass!(self.release_shard(kind, shard, run, epoch) or ())
     }
     async fn is_fenced(&self, run: Incarnation) -> Result<bool, StoreError> {
         pass!(self.is_fenced(run) or false)

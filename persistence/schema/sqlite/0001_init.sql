@@ -92,12 +92,15 @@ CREATE TABLE room_epochs (
     PRIMARY KEY (room, epoch)
 ) STRICT, WITHOUT ROWID;
 
+-- Kind 1: rooms, 2: presence. Incarnation 0: released, nobody has it.
 CREATE TABLE shards (
-    shard       INTEGER NOT NULL PRIMARY KEY,
+    kind        INTEGER NOT NULL,
+    shard       INTEGER NOT NULL,
     epoch       INTEGER NOT NULL,
     node        TEXT    NOT NULL,
-    incarnation INTEGER NOT NULL
-) STRICT;
+    incarnation INTEGER NOT NULL,
+    PRIMARY KEY (kind, shard)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE nodes (
     incarnation INTEGER NOT NULL PRIMARY KEY,

@@ -12,7 +12,7 @@ use super::{
     CaseResult,
     fixture::{incarnation, log_write, membership, message, room, user},
 };
-use crate::{EpochList, RoomWrite, Store, StoreError, UserRoomRow, UserRow};
+use crate::{EpochList, RoomWrite, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow};
 
 pub async fn user_rooms_tell_the_newest_row_in_pages(store: Arc<dyn Store>) -> CaseResult {
     let (ada, bob) = (user(), user());
@@ -72,12 +72,16 @@ pub async fn closed_store_refuses_everything(store: Arc<dyn Store>) -> CaseResul
     store.close().await;
     store.close().await;
     let list = EpochList::default().claimed_by(Epoch(1), Offset(0));
+    let (kind, shard) = (ShardKind::Rooms, Shard::of("closed"));
     let answers = [
         store.register_node("node-a", incarnation).await,
         store
-            .take_shard(Shard::of("closed"), "node-a", incarnation)
+            .take_shard(kind, shard, "node-a", incarnation, TakeFrom::Anyone)
             .await
             .map(drop),
+        store
+            .release_shard(kind, shard, incarnation, Epoch(1))
+            .await,
         store.is_fenced(incarnation).await.map(drop),
         store.commit(&[log_write(&room, vec![message(2, 1)])]).await,
         store.room_epochs(&room).await.map(drop),

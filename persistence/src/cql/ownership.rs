@@ -1,16 +1,18 @@
 //! Shards and fences, by lightweight transactions.
 //!
 //! ```text
-//! read the shard ──► fence its owner, unless it is us ──► epoch + 1, if it is still as read
-//!      ▲                                                         │ not, or unknown
-//!      └──────────────────── serially now ◄──────────────────────┘
+//! read the shard ──► may we? ──► fence its owner ──► epoch + 1, if it is still as read
+//!      ▲                │ no                                  │ not, or unknown
+//!      │                ▼                                     │
+//!      └──────── serially now ◄───────────────────────────────┘
 //! ```
-//! The fence comes first: so whenever a shard has an owner, every earlier one is fenced, whoever
-//! crashed in between. A fence without a claim after it stops a node that was to be replaced
-//! anyway. Lightweight transactions are learned at quorum before they return, so a read at quorum
-//! that begins later sees them; one whose answer was lost is read serially, which completes it.
+//! The fence comes first: so whenever a shard has an owner, every earlier one that did not release
+//! it is fenced, whoever crashed in between (ADR 0007). A fence without a claim after it stops a
+//! node that was to be replaced anyway. Lightweight transactions are learned at quorum before they
+//! return, so a read at quorum that begins later sees them; one whose answer was lost is read
+//! serially, which completes it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use rookery_proto::{ids::Epoch, shard::Shard};
 use scylla::{
@@ -27,7 +29,10 @@ use super::{
     queries::number,
     writes::int,
 };
-use crate::{Incarnation, StoreError, limits};
+use crate::{
+    Claim, Incarnation, ShardKind, StoreError, TakeFrom, limits,
+    ownership::{Owner, Step, decide},
+};
 
 /// What became of a lightweight transaction.
 enum Fate {
@@ -36,13 +41,6 @@ enum Fate {
     Refused,
     /// The answer was lost, or many were at it at once.
     Unknown(Box<ExecutionError>),
-}
-
-/// A shard's owner, as stored.
-struct Owner {
-    epoch: u64,
-    node: String,
-    incarnation: u64,
 }
 
 /// Why another try is needed.
@@ -117,55 +115,95 @@ impl Open {
 
     pub(super) async fn take_shard(
         &self,
-        shard: Shard,
+        shard: (ShardKind, Shard),
         node: &str,
-        incarnation: Incarnation,
-    ) -> Result<Epoch, StoreError> {
+        taker: Incarnation,
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError> {
         let what = "take shard";
         let mut tries = Tries::new(what, self.ownership_timeout);
-        let (number, own) = (i32::from(shard.number()), signed(what, incarnation.0)?);
-        // The transaction finds out when this plain read was behind.
-        let mut former = self.owner(&self.statements.shard, number).await?;
+        let ((kind, number), own) = (key(shard), signed(what, taker.0)?);
+        // The transaction finds out when this plain read was behind. A refusal changes nothing
+        // that would find out, so it rests on a serial read only.
+        let mut row = self.owner(&self.statements.shard, shard).await?;
+        let mut serially = false;
         loop {
-            let epoch = former.as_ref().map_or(1, |former| former.epoch + 1);
-            let next = signed(what, epoch)?;
-            let fate = match &former {
+            let (fence, epoch) = match decide(row, shard.0, taker, from) {
+                Step::Take { fence, epoch } => (fence, epoch),
+                Step::Refuse(Owner { incarnation, epoch }) if serially => {
+                    return Ok(Claim::Refused {
+                        owner: incarnation,
+                        epoch,
+                    });
+                }
+                Step::Refuse(_) => {
+                    row = self.owner_serially(&mut tries, shard).await?;
+                    serially = true;
+                    continue;
+                }
+            };
+            if let Some(former) = fence {
+                self.fence(former).await?;
+            }
+            let next = signed(what, epoch.0)?;
+            let fate = match row {
                 None => {
-                    let values = (number, next, node, own);
+                    let values = (kind, number, next, node, own);
                     let insert = &self.statements.insert_shard;
                     self.transaction(what, insert, values).await?
                 }
                 Some(former) => {
-                    if former.incarnation != incarnation.0 {
-                        self.fence(Incarnation(former.incarnation), &former.node)
-                            .await?;
-                    }
                     let (last, owner) = (
-                        signed(what, former.epoch)?,
-                        signed(what, former.incarnation)?,
+                        signed(what, former.epoch.0)?,
+                        signed(what, former.incarnation.0)?,
                     );
-                    let values = (next, node, own, number, last, owner);
+                    let values = (next, node, own, kind, number, last, owner);
                     let update = &self.statements.take_shard;
                     self.transaction(what, update, values).await?
                 }
             };
             match fate {
-                Fate::Applied => return Ok(Epoch(epoch)),
+                Fate::Applied => return Ok(Claim::Taken(epoch)),
                 Fate::Refused => tries.again(None).await?,
                 // It may have been ours: then one epoch is left out, which harms nothing.
                 Fate::Unknown(error) => tries.again(Some(error)).await?,
             }
-            former = loop {
-                let read = self.owner(&self.statements.shard_serial, number).await;
-                if let Some(owner) = tries.answered(read).await? {
-                    break owner;
-                }
-            };
+            row = self.owner_serially(&mut tries, shard).await?;
+            serially = true;
+        }
+    }
+
+    pub(super) async fn release_shard(
+        &self,
+        shard: (ShardKind, Shard),
+        owner: Owner,
+    ) -> Result<(), StoreError> {
+        let what = "release shard";
+        let mut tries = Tries::new(what, self.ownership_timeout);
+        let (kind, number) = key(shard);
+        let (epoch, own) = (
+            signed(what, owner.epoch.0)?,
+            signed(what, owner.incarnation.0)?,
+        );
+        loop {
+            let values = (kind, number, epoch, own);
+            let update = &self.statements.release_shard;
+            match self.transaction(what, update, values).await? {
+                // Refused: it was released before, or another has it.
+                Fate::Applied | Fate::Refused => return Ok(()),
+                Fate::Unknown(error) => tries.again(Some(error)).await?,
+            }
+            if self.owner_serially(&mut tries, shard).await? != Some(owner) {
+                return Ok(());
+            }
         }
     }
 
     /// Fences an incarnation, registered or not.
-    async fn fence(&self, incarnation: Incarnation, node: &str) -> Result<(), StoreError> {
+    async fn fence(&self, incarnation: Incarnation) -> Result<(), StoreError> {
+        if self.fenced_last.load(Ordering::Relaxed) == incarnation.0 {
+            return Ok(());
+        }
         let what = "fence node";
         let mut tries = Tries::new(what, self.ownership_timeout);
         let key = signed(what, incarnation.0)?;
@@ -177,30 +215,28 @@ impl Open {
                 continue;
             };
             let fate = match fenced {
-                Some(true) => return Ok(()),
+                Some(true) => break,
                 Some(false) => {
                     let update = &self.statements.fence_node;
                     self.transaction(what, update, (key,)).await?
                 }
                 None => {
                     let insert = &self.statements.insert_node;
-                    self.transaction(what, insert, (key, node, true)).await?
+                    self.transaction(what, insert, (key, "", true)).await?
                 }
             };
             match fate {
                 Fate::Applied => {
-                    tracing::info!(
-                        node.id = node,
-                        node.incarnation = incarnation.0,
-                        "node fenced"
-                    );
-                    return Ok(());
+                    tracing::info!(node.incarnation = incarnation.0, "node fenced");
+                    break;
                 }
                 // Others fenced it, or it registered just now: the next read tells.
                 Fate::Refused => tries.again(None).await?,
                 Fate::Unknown(error) => tries.again(Some(error)).await?,
             }
         }
+        self.fenced_last.store(incarnation.0, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn transaction(
@@ -256,16 +292,15 @@ impl Open {
     async fn owner(
         &self,
         statement: &PreparedStatement,
-        shard: i32,
+        shard: (ShardKind, Shard),
     ) -> Result<Option<Owner>, StoreError> {
         let mut owner = None;
-        self.read("read shard", statement, (shard,), |page| {
-            for row in page.rows::<(i64, &str, i64)>()? {
-                let (epoch, node, incarnation) = row?;
+        self.read("read shard", statement, key(shard), |page| {
+            for row in page.rows::<(i64, i64)>()? {
+                let (epoch, incarnation) = row?;
                 owner = Some(Owner {
-                    epoch: number(epoch)?,
-                    node: node.to_owned(),
-                    incarnation: number(incarnation)?,
+                    epoch: Epoch(number(epoch)?),
+                    incarnation: Incarnation(number(incarnation)?),
                 });
             }
             Ok(std::ops::ControlFlow::Continue(()))
@@ -273,6 +308,25 @@ impl Open {
         .await?;
         Ok(owner)
     }
+
+    /// Settles what earlier transactions did to the shard, and tells.
+    async fn owner_serially(
+        &self,
+        tries: &mut Tries,
+        shard: (ShardKind, Shard),
+    ) -> Result<Option<Owner>, StoreError> {
+        loop {
+            let read = self.owner(&self.statements.shard_serial, shard).await;
+            if let Some(owner) = tries.answered(read).await? {
+                return Ok(owner);
+            }
+        }
+    }
+}
+
+/// The key of a shard's row.
+fn key((kind, shard): (ShardKind, Shard)) -> (i8, i32) {
+    (kind as i8, i32::from(shard.number()))
 }
 
 /// Whether another try would end the same. Too few replicas may pass, so they are not final.

@@ -101,16 +101,19 @@ statements! {
 
     fence: Read, "SELECT fenced FROM #.nodes WHERE incarnation = ?";
     fence_serial: SerialRead, "SELECT fenced FROM #.nodes WHERE incarnation = ?";
-    shard: Read, "SELECT epoch, node, incarnation FROM #.shards WHERE shard = ?";
-    shard_serial: SerialRead, "SELECT epoch, node, incarnation FROM #.shards WHERE shard = ?";
+    shard: Read, "SELECT epoch, incarnation FROM #.shards WHERE kind = ? AND shard = ?";
+    shard_serial: SerialRead, "SELECT epoch, incarnation FROM #.shards
+        WHERE kind = ? AND shard = ?";
     insert_node: Transaction, "INSERT INTO #.nodes (incarnation, node, fenced) VALUES (?, ?, ?)
         IF NOT EXISTS";
     fence_node: Transaction, "UPDATE #.nodes SET fenced = true WHERE incarnation = ?
         IF fenced = false";
-    insert_shard: Transaction, "INSERT INTO #.shards (shard, epoch, node, incarnation)
-        VALUES (?, ?, ?, ?) IF NOT EXISTS";
+    insert_shard: Transaction, "INSERT INTO #.shards (kind, shard, epoch, node, incarnation)
+        VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
     take_shard: Transaction, "UPDATE #.shards SET epoch = ?, node = ?, incarnation = ?
-        WHERE shard = ? IF epoch = ? AND incarnation = ?";
+        WHERE kind = ? AND shard = ? IF epoch = ? AND incarnation = ?";
+    release_shard: Transaction, "UPDATE #.shards SET node = '', incarnation = 0
+        WHERE kind = ? AND shard = ? IF epoch = ? AND incarnation = ?";
 }
 
 async fn prepare(

@@ -1,13 +1,17 @@
 //! What the writer thread does to the tables, with every statement prepared once.
 
 use rookery_proto::{
-    ids::{Offset, RoomId, UserId},
+    ids::{Epoch, Offset, RoomId, UserId},
     shard::Shard,
 };
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
-use super::error::WriteError;
-use crate::{EpochList, Incarnation, LogRow, MemberRow, RoomRow, RoomWrite, SentRow};
+use super::{error::WriteError, queries::number};
+use crate::{
+    Claim, EpochList, Incarnation, LogRow, MemberRow, RoomRow, RoomWrite, SentRow, ShardKind,
+    TakeFrom,
+    ownership::{Owner, Step, decide},
+};
 
 /// One write, as it waits in the queue.
 #[derive(Debug)]
@@ -17,9 +21,17 @@ pub(super) enum WriteOp {
         incarnation: Incarnation,
     },
     TakeShard {
+        kind: ShardKind,
         shard: Shard,
         node: String,
         incarnation: Incarnation,
+        from: TakeFrom,
+    },
+    ReleaseShard {
+        kind: ShardKind,
+        shard: Shard,
+        incarnation: Incarnation,
+        epoch: Epoch,
     },
     Commit(Vec<RoomWrite>),
     PutRoomEpochs {
@@ -43,6 +55,7 @@ impl WriteOp {
         match self {
             Self::RegisterNode { .. } => "register node",
             Self::TakeShard { .. } => "take shard",
+            Self::ReleaseShard { .. } => "release shard",
             Self::Commit(_) => "commit",
             Self::PutRoomEpochs { .. } => "put room epochs",
             Self::PutLastSeen { .. } => "put last seen",
@@ -74,6 +87,17 @@ impl WriteOp {
     }
 }
 
+/// What a write gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing but that it is done.
+    Done,
+    /// How many rows it touched.
+    Count(u64),
+    /// Whose the shard is.
+    Claim(Claim),
+}
+
 /// Every statement of the writer, prepared for one connection.
 pub(super) struct Statements<'c> {
     begin: Statement<'c>,
@@ -91,6 +115,7 @@ pub(super) struct Statements<'c> {
     register: Statement<'c>,
     shard: Statement<'c>,
     put_shard: Statement<'c>,
+    release_shard: Statement<'c>,
     fence: Statement<'c>,
     last_seen: Statement<'c>,
     expire: Statement<'c>,
@@ -142,14 +167,19 @@ impl<'c> Statements<'c> {
                  ON CONFLICT DO NOTHING",
             )?,
             shard: connection
-                .prepare("SELECT epoch, node, incarnation FROM shards WHERE shard = ?1")?,
+                .prepare("SELECT epoch, incarnation FROM shards WHERE kind = ?1 AND shard = ?2")?,
             put_shard: connection.prepare(
-                "INSERT INTO shards (shard, epoch, node, incarnation) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (shard) DO UPDATE SET epoch = excluded.epoch, node = excluded.node,
+                "INSERT INTO shards (kind, shard, epoch, node, incarnation)
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (kind, shard) DO UPDATE
+                 SET epoch = excluded.epoch, node = excluded.node,
                  incarnation = excluded.incarnation",
             )?,
+            release_shard: connection.prepare(
+                "UPDATE shards SET node = '', incarnation = 0
+                 WHERE kind = ?1 AND shard = ?2 AND incarnation = ?3 AND epoch = ?4",
+            )?,
             fence: connection.prepare(
-                "INSERT INTO nodes (incarnation, node, fenced) VALUES (?1, ?2, 1)
+                "INSERT INTO nodes (incarnation, node, fenced) VALUES (?1, '', 1)
                  ON CONFLICT (incarnation) DO UPDATE SET fenced = 1",
             )?,
             last_seen: connection.prepare(
@@ -178,38 +208,56 @@ impl<'c> Statements<'c> {
         self.rollback.execute([]).map(drop)
     }
 
-    /// Does one write inside the current transaction. The number is the answer: an epoch or a
-    /// count where the operation has one.
-    pub(super) fn apply(&mut self, op: &WriteOp) -> Result<u64, WriteError> {
+    /// Does one write inside the current transaction.
+    pub(super) fn apply(&mut self, op: &WriteOp) -> Result<Answer, WriteError> {
         match op {
             WriteOp::RegisterNode { node, incarnation } => {
                 self.register.execute(params![int(incarnation.0)?, node])?;
-                Ok(0)
+                Ok(Answer::Done)
             }
             WriteOp::TakeShard {
+                kind,
                 shard,
                 node,
                 incarnation,
-            } => self.take_shard(*shard, node, *incarnation),
+                from,
+            } => self
+                .take_shard(*kind, *shard, node, *incarnation, *from)
+                .map(Answer::Claim),
+            WriteOp::ReleaseShard {
+                kind,
+                shard,
+                incarnation,
+                epoch,
+            } => {
+                let (owner, epoch) = (int(incarnation.0)?, int(epoch.0)?);
+                self.release_shard
+                    .execute(params![*kind as u8, shard.number(), owner, epoch])?;
+                Ok(Answer::Done)
+            }
             WriteOp::Commit(group) => {
                 for write in group {
                     self.room_write(write)?;
                 }
-                Ok(0)
+                Ok(Answer::Done)
             }
-            WriteOp::PutRoomEpochs { room, list } => self.put_room_epochs(room, list),
+            WriteOp::PutRoomEpochs { room, list } => {
+                self.put_room_epochs(room, list)?;
+                Ok(Answer::Done)
+            }
             WriteOp::PutLastSeen { user, last_seen_ms } => {
                 self.last_seen
                     .execute(params![user.as_str(), int(*last_seen_ms)?])?;
-                Ok(0)
+                Ok(Answer::Done)
             }
             WriteOp::ExpireSentIds { before_ms, limit } => {
-                Ok(self.expire.execute(params![int(*before_ms)?, limit])? as u64)
+                let expired = self.expire.execute(params![int(*before_ms)?, limit])?;
+                Ok(Answer::Count(expired as u64))
             }
             WriteOp::SetPagesMax(pages) => {
                 self.connection
                     .pragma_update(None, "max_page_count", pages)?;
-                Ok(0)
+                Ok(Answer::Done)
             }
         }
     }
@@ -292,7 +340,7 @@ impl<'c> Statements<'c> {
     }
 
     /// Two lists with one last epoch would be two owners under one epoch: never accepted.
-    fn put_room_epochs(&mut self, room: &RoomId, list: &EpochList) -> Result<u64, WriteError> {
+    fn put_room_epochs(&mut self, room: &RoomId, list: &EpochList) -> Result<(), WriteError> {
         let Some(last) = list.last_epoch() else {
             return Err(WriteError::Refused(
                 "an empty epoch list claims nothing".to_owned(),
@@ -314,35 +362,42 @@ impl<'c> Statements<'c> {
                 return Err(WriteError::Refused(problem));
             }
         }
-        Ok(0)
+        Ok(())
     }
 
     fn take_shard(
         &mut self,
+        kind: ShardKind,
         shard: Shard,
         node: &str,
-        incarnation: Incarnation,
-    ) -> Result<u64, WriteError> {
-        let former = self
+        taker: Incarnation,
+        from: TakeFrom,
+    ) -> Result<Claim, WriteError> {
+        let key = (kind as u8, shard.number());
+        let row = self
             .shard
-            .query_row([shard.number()], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, i64>(2)?,
-                ))
+            .query_row(key, |row| {
+                Ok(Owner {
+                    epoch: Epoch(number(row, 0)?),
+                    incarnation: Incarnation(number(row, 1)?),
+                })
             })
             .optional()?;
-        let (own, mut epoch) = (int(incarnation.0)?, 1);
-        if let Some((last, former_node, former)) = former {
-            epoch = last + 1;
-            if former != own {
-                self.fence.execute(params![former, former_node])?;
+        match decide(row, kind, taker, from) {
+            Step::Refuse(Owner { incarnation, epoch }) => Ok(Claim::Refused {
+                owner: incarnation,
+                epoch,
+            }),
+            Step::Take { fence, epoch } => {
+                if let Some(former) = fence {
+                    self.fence.execute([int(former.0)?])?;
+                }
+                let (next, own) = (int(epoch.0)?, int(taker.0)?);
+                self.put_shard
+                    .execute(params![key.0, key.1, next, node, own])?;
+                Ok(Claim::Taken(epoch))
             }
         }
-        self.put_shard
-            .execute(params![shard.number(), epoch, node, own])?;
-        Ok(epoch.cast_unsigned())
     }
 }
 

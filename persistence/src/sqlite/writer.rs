@@ -18,13 +18,13 @@ use super::{
     Hold,
     checkpoint::{self, Checkpoints},
     error::{Outcome, WriteError},
-    statements::{Statements, WriteOp},
+    statements::{Answer, Statements, WriteOp},
 };
 use crate::{StoreError, limits, metrics};
 
 struct Write {
     op: WriteOp,
-    answer: oneshot::Sender<Result<u64, StoreError>>,
+    answer: oneshot::Sender<Result<Answer, StoreError>>,
 }
 
 enum Request {
@@ -80,7 +80,7 @@ impl Writer {
     }
 
     /// Queues one write and waits for the transaction it becomes part of.
-    pub(super) async fn write(&self, op: WriteOp) -> Result<u64, StoreError> {
+    pub(super) async fn write(&self, op: WriteOp) -> Result<Answer, StoreError> {
         let what = op.what();
         let (answer, result) = oneshot::channel();
         let request = Request::Write(Write { op, answer });
@@ -157,7 +157,7 @@ struct Committer<'c> {
     connection: &'c Connection,
     transactions: &'c AtomicU64,
     /// Reused between groups.
-    answers: Vec<u64>,
+    answers: Vec<Answer>,
 }
 
 impl Committer<'_> {

@@ -4,7 +4,7 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use libtest_mimic::Trial;
 use rookery_persistence::{
-    ConnectError, CqlConfig, CqlMigration, CqlStore, Store, StoreError,
+    ConnectError, CqlConfig, CqlMigration, CqlStore, ShardKind, Store, StoreError, TakeFrom,
     contract::fixture::{incarnation, log_write, message, room},
     limits::BUCKET_OFFSETS,
 };
@@ -136,7 +136,11 @@ async fn transactions_may_lie_in_their_own_keyspace(database: Arc<Database>) {
     for owner in [first, second] {
         store.register_node("node-a", owner).await.unwrap();
         let shard = Shard::of("apart");
-        store.take_shard(shard, "node-a", owner).await.unwrap();
+        let (kind, from) = (ShardKind::Rooms, TakeFrom::Anyone);
+        store
+            .take_shard(kind, shard, "node-a", owner, from)
+            .await
+            .unwrap();
     }
     assert!(store.is_fenced(first).await.unwrap());
     assert!(!store.is_fenced(second).await.unwrap());

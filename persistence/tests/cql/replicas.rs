@@ -8,7 +8,7 @@ use std::{
 
 use libtest_mimic::Trial;
 use rookery_persistence::{
-    Store,
+    Claim, ShardKind, Store, TakeFrom,
     contract::fixture::{incarnation, log_write, message, room},
 };
 use rookery_proto::shard::Shard;
@@ -68,7 +68,11 @@ async fn killed_or_paused_replica_is_not_noticed(database: Arc<Database>) {
         doing.await.unwrap();
         let next = incarnation();
         store.register_node("node-b", next).await.unwrap();
-        store.take_shard(shard, "node-b", next).await.unwrap();
+        let from = TakeFrom::Owner(owner);
+        let claim = store
+            .take_shard(ShardKind::Rooms, shard, "node-b", next, from)
+            .await;
+        assert!(matches!(claim, Ok(Claim::Taken(_))), "{claim:?}");
         owner = next;
     }
     assert!(slowest < SLOWEST_MAX, "a commit took {slowest:?}");

@@ -14,8 +14,9 @@ use async_trait::async_trait;
 use prost::Message as _;
 use rookery_cluster::{Bus, Clock, EndpointId, InProcessBus, Inbound, Inbox, Links, Role};
 use rookery_persistence::{
-    CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
-    SqliteConfig, SqliteStore, Store, StoreError, UserRoomRow, UserRow,
+    Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
+    SentRow, ShardKind, SqliteConfig, SqliteStore, Store, StoreError, TakeFrom, UserRoomRow,
+    UserRow,
 };
 use rookery_presence::{
     PresenceConfig, PresenceNode, PresencePorts, PushEvent, PushRefused, PushSink, start_with_push,
@@ -428,7 +429,23 @@ impl Store for TestStore {
     async fn register_node(&self, _: &str, _: Incarnation) -> Result<(), StoreError> {
         unreachable!("{NOT_FOR_PRESENCE}")
     }
-    async fn take_shard(&self, _: Shard, _: &str, _: Incarnation) -> Result<Epoch, StoreError> {
+    async fn take_shard(
+        &self,
+        _: ShardKind,
+        _: Shard,
+        _: &str,
+        _: Incarnation,
+        _: TakeFrom,
+    ) -> Result<Claim, StoreError> {
+        unreachable!("{NOT_FOR_PRESENCE}")
+    }
+    async fn release_shard(
+        &self,
+        _: ShardKind,
+        _: Shard,
+        _: Incarnation,
+        _: Epoch,
+    ) -> Result<(), StoreError> {
         unreachable!("{NOT_FOR_PRESENCE}")
     }
     async fn is_fenced(&self, _: Incarnation) -> Result<bool, StoreError> {

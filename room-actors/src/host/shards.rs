@@ -1,6 +1,6 @@
 //! The shards this incarnation has taken, each at its first use.
 
-use rookery_persistence::StoreError;
+use rookery_persistence::{Claim, ShardKind, StoreError, TakeFrom};
 use rookery_proto::{
     ids::Epoch,
     shard::{SHARD_COUNT, Shard},
@@ -35,10 +35,25 @@ impl Shards {
         {
             return Ok(epoch);
         }
-        let taken = shared
+        let claim = shared
             .store
-            .take_shard(shard, &shared.node, shared.incarnation)
+            .take_shard(
+                ShardKind::Rooms,
+                shard,
+                &shared.node,
+                shared.incarnation,
+                TakeFrom::Anyone,
+            )
             .await?;
+        let taken = match claim {
+            Claim::Taken(epoch) => epoch,
+            // Not from anyone: kept as a failure that passes.
+            Claim::Refused { owner, epoch } => {
+                let problem = format!("incarnation {} has it under epoch {epoch}", owner.0);
+                let (what, source) = ("take shard", problem.into());
+                return Err(StoreError::Failed { what, source });
+            }
+        };
         tracing::debug!(
             shard.number = shard.number(),
             shard.epoch = taken.0,

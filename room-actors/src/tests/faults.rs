@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use rookery_persistence::{
-    CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow,
-    Store, StoreError, UserRoomRow, UserRow,
+    Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
+    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow,
 };
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -130,11 +130,27 @@ impl Store for FaultyStore {
 
     async fn take_shard(
         &self,
+        kind: ShardKind,
         shard: Shard,
         node: &str,
         incarnation: Incarnation,
-    ) -> Result<Epoch, StoreError> {
-        self.inner.take_shard(shard, node, incarnation).await
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError> {
+        self.inner
+            .take_shard(kind, shard, node, incarnation, from)
+            .await
+    }
+
+    async fn release_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        incarnation: Incarnation,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        self.inner
+            .release_shard(kind, shard, incarnation, epoch)
+            .await
     }
 
     async fn room_epochs(&self, room: &RoomId) -> Result<EpochList, StoreError> {
