@@ -14,7 +14,7 @@ mod services;
 use std::{io::Write as _, net::TcpListener, path::Path, sync::Arc, time::Duration, time::Instant};
 
 use anyhow::Context as _;
-use rookery_cluster::task::{TaskKind, spawn};
+use rookery_cluster::task::{TaskKind, failed_service, spawn};
 use tokio::{runtime, sync::watch, time};
 
 use self::{
@@ -88,11 +88,12 @@ pub(crate) fn main(
 enum Ended {
     /// A signal.
     Asked,
-    /// The rooms no longer serve.
+    /// The rooms no longer serve, or a part of the process failed.
     Lost,
 }
 
 async fn wait(mut stop: watch::Receiver<Option<StopSignal>>, services: &Services) -> Ended {
+    let mut failed = failed_service();
     tokio::select! {
         signal = stop.wait_for(Option::is_some) => {
             let name = signal.ok().and_then(|signal| *signal).map_or("none", StopSignal::as_str);
@@ -103,6 +104,8 @@ async fn wait(mut stop: watch::Receiver<Option<StopSignal>>, services: &Services
             tracing::error!(reason, "stopping, the rooms are lost");
             Ended::Lost
         }
+        // Logged where it happened.
+        _ = failed.wait_for(Option::is_some) => Ended::Lost,
     }
 }
 
