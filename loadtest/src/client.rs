@@ -108,8 +108,8 @@ impl Client {
         }
     }
 
-    /// Connects again and again until it works, the server says not to come back, or the
-    /// deadline passes.
+    /// Connects again and again, to the next gateway each time, until it works, the server says
+    /// not to come back, or the deadline passes.
     ///
     /// # Errors
     /// The last attempt's error.
@@ -118,8 +118,9 @@ impl Client {
         deadline: tokio::time::Instant,
     ) -> Result<(Self, Incoming), ConnectError> {
         let mut backoff = Backoff::default();
+        let mut options = options.clone();
         loop {
-            let error = match Self::connect(options).await {
+            let error = match Self::connect(&options).await {
                 Ok(connected) => return Ok(connected),
                 Err(error) => error,
             };
@@ -128,6 +129,7 @@ impl Client {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
+            options = options.next_gateway();
         }
     }
 

@@ -14,6 +14,7 @@ pub mod checker;
 pub mod client;
 pub mod history;
 pub mod limits;
+pub mod proxy;
 pub mod recorder;
 pub mod replica;
 pub mod server;

@@ -19,6 +19,8 @@ pub(crate) const READ_BUFFER_BYTES: usize = 8 * 1024;
 pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(15);
 /// How long TCP, upgrade and `welcome` may take together.
 pub const CONNECT_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+/// The same when there are other gateways to try: one that is paused is passed over.
+pub const GATEWAY_DEADLINE: Duration = Duration::from_secs(2);
 /// First pause between two attempts to connect.
 pub const RECONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts: a restarted server is found within half a second.
@@ -32,6 +34,12 @@ pub(crate) const HISTORY_LINE_BYTES_MAX: usize = 2 * SERVER_MESSAGE_BYTES_MAX;
 pub const EXAMPLES_MAX: usize = 20;
 /// Events asked for in one page when a whole log is read: the most a page may hold.
 pub(crate) const PAGE_EVENTS: u32 = rookery_proto::limits::HISTORY_EVENTS_MAX;
+
+/// Bytes a proxy reads at once.
+pub(crate) const PROXY_READ_BYTES: usize = 64 * 1024;
+/// Reads a proxy keeps while it delays or stalls. When full it stops to read, so the sender's own
+/// buffers fill, as on a network that carries nothing.
+pub(crate) const PROXY_CHUNKS_MAX: usize = 256;
 
 /// How long a freshly started server may take to write its ready file.
 pub const READY_DEADLINE: Duration = Duration::from_secs(20);

@@ -19,12 +19,12 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     client::{ConnectError, ConnectOptions, Credentials, Encoding, ServerAddress, command},
     history::{HistoryWriter, Purpose},
-    limits::PAGE_EVENTS,
+    limits::{CALL_DEADLINE_DEFAULT, GATEWAY_DEADLINE, PAGE_EVENTS},
     recorder::{Behaviour, Outcome as CallOutcome, RecordingClient},
 };
 pub use away::{Away, AwayReport};
 pub use choose::Weights;
-pub use progress::Progress;
+pub use progress::{Progress, RoomProgress};
 use rookery_proto::v1;
 
 /// What to do.
@@ -48,6 +48,10 @@ pub struct Workload {
     pub prefix: String,
     /// How users log in.
     pub login: Login,
+    /// Further gateways: clients start on all of them and go on to the next when theirs is gone.
+    pub others: Vec<ServerAddress>,
+    /// Shortest time between two commands of one client.
+    pub pace: Duration,
     /// How long all of it may take.
     pub deadline: Duration,
     /// How long one command may stay unanswered before the client cuts its connection.
@@ -75,8 +79,10 @@ impl Default for Workload {
             weights: Weights::default(),
             prefix: "load".to_owned(),
             login: Login::DevName,
+            others: Vec::new(),
+            pace: Duration::ZERO,
             deadline: Duration::from_secs(120),
-            answer_deadline: crate::limits::CALL_DEADLINE_DEFAULT,
+            answer_deadline: CALL_DEADLINE_DEFAULT,
         }
     }
 }
@@ -193,11 +199,20 @@ impl Workload {
                 Credentials::Token(tokens.get(&user).cloned().unwrap_or_default())
             }
         };
-        // Both encodings take part in every run.
+        // Both encodings take part in every run, also on every gateway.
         let encoding = Encoding::ALL[number as usize % 2];
-        ConnectOptions::new(server, credentials)
+        let mut gateways = vec![server.clone()];
+        gateways.extend_from_slice(&self.others);
+        let first = number as usize / 2 % gateways.len();
+        gateways.rotate_left(first);
+        let mut options = ConnectOptions::new(&gateways[0], credentials)
+            .others(&gateways[1..])
             .encoding(encoding)
-            .device(device)
+            .device(device);
+        if gateways.len() > 1 {
+            options.connect_deadline = GATEWAY_DEADLINE;
+        }
+        options
     }
 
     /// Clients 0 to n-1 take part; n opens the rooms, n+1 reads the final logs.
@@ -309,7 +324,8 @@ async fn insist(
                 })?;
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let outcome = client.call(command.clone(), left).await;
+        let within = left.min(CALL_DEADLINE_DEFAULT);
+        let outcome = client.call(command.clone(), within).await;
         let pause = match &outcome {
             CallOutcome::Acked(_) => Duration::ZERO,
             CallOutcome::Refused(error) if error.retry_after_ms > 0 => {

@@ -63,6 +63,8 @@ impl std::fmt::Debug for Credentials {
 pub struct ConnectOptions {
     /// Where the server is.
     pub address: ServerAddress,
+    /// Further gateways of the same cluster, tried in turn by [`Client::connect_until`].
+    pub others: Vec<ServerAddress>,
     /// JSON or protobuf.
     pub encoding: Encoding,
     /// Who we are.
@@ -87,6 +89,7 @@ impl ConnectOptions {
     pub fn new(address: &ServerAddress, credentials: Credentials) -> Self {
         Self {
             address: address.clone(),
+            others: Vec::new(),
             encoding: Encoding::default(),
             credentials,
             device: String::new(),
@@ -108,6 +111,22 @@ impl ConnectOptions {
     #[must_use]
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
+        self
+    }
+
+    /// With further gateways: one that is gone is passed over.
+    #[must_use]
+    pub fn others(mut self, others: &[ServerAddress]) -> Self {
+        self.others = others.to_vec();
+        self
+    }
+
+    /// The same with the next gateway first.
+    pub(super) fn next_gateway(mut self) -> Self {
+        if !self.others.is_empty() {
+            let next = self.others.remove(0);
+            self.others.push(std::mem::replace(&mut self.address, next));
+        }
         self
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use rookery_proto::v1;
+use rookery_proto::v1::{self, ack::Result as Answer};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Progress, RunError, Workload, insist};
@@ -119,6 +119,8 @@ impl Worker {
             let command = weights.choose(replica, user, self.serial, &mut self.random);
             self.client.invoke(command).await;
             self.progress.invoked_one();
+            let now = Instant::now();
+            self.pause_until = self.pause_until.max(now + self.workload.pace);
         } else {
             return false;
         }
@@ -149,9 +151,14 @@ impl Worker {
                 self.answer_due = (self.client.in_flight() > 0)
                     .then(|| Instant::now() + self.workload.answer_deadline);
                 match answer {
-                    Ok(_) => self.progress.acked_one(),
+                    Ok(answer) => {
+                        self.progress.acked_one();
+                        if let Answer::Appended(appended) = answer {
+                            self.progress.appended_one(&appended);
+                        }
+                    }
                     Err(error) => {
-                        self.progress.refused_one();
+                        self.progress.refused_one(&error);
                         self.pause(&error);
                     }
                 }

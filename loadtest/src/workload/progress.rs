@@ -1,9 +1,17 @@
 //! How far a workload is, readable while it runs.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
 };
+
+use rookery_proto::v1;
+
+use crate::client::maybe;
 
 /// Counts of a running workload.
 #[derive(Debug, Default)]
@@ -13,17 +21,35 @@ pub struct Progress {
     invoked: AtomicU64,
     acked: AtomicU64,
     refused: AtomicU64,
+    /// Of these, because the server could not.
+    unavailable: AtomicU64,
     unknown: AtomicU64,
     retried: AtomicU64,
     events: AtomicU64,
     reconnects: AtomicU64,
     open: AtomicI64,
+    rooms: Mutex<BTreeMap<String, RoomProgress>>,
+}
+
+/// What was acknowledged in one room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomProgress {
+    /// Changes acknowledged, retries among them.
+    pub appended: u64,
+    /// The highest epoch an ack named: a larger one is another ownership.
+    pub epoch: u64,
 }
 
 impl Progress {
     pub(super) fn begin(&self, operations: u64) {
         self.left
             .store(i64::try_from(operations).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// No further commands: what is in flight is answered, and the run comes to its end. For a
+    /// workload that has begun.
+    pub fn stop(&self) {
+        self.left.store(0, Relaxed);
     }
 
     /// Takes one of the commands left.
@@ -55,8 +81,18 @@ impl Progress {
         self.open.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn refused_one(&self) {
+    pub(super) fn appended_one(&self, appended: &v1::Appended) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = rooms.entry(appended.room.clone()).or_default();
+        room.appended += 1;
+        room.epoch = room.epoch.max(appended.epoch);
+    }
+
+    pub(super) fn refused_one(&self, error: &v1::Error) {
         self.refused.fetch_add(1, Relaxed);
+        if maybe(error.code()) || error.code() == v1::error::Code::Overloaded {
+            self.unavailable.fetch_add(1, Relaxed);
+        }
         self.open.fetch_sub(1, Relaxed);
     }
 
@@ -90,6 +126,19 @@ impl Progress {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    /// Commands refused because the server could not, then.
+    #[must_use]
+    pub fn unavailable(&self) -> u64 {
+        self.unavailable.load(Relaxed)
+    }
+
+    /// What was acknowledged, room by room.
+    #[must_use]
+    pub fn rooms(&self) -> BTreeMap<String, RoomProgress> {
+        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.clone()
     }
 
     /// Commands whose outcome was unknown when their connection ended.
