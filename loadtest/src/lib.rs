@@ -4,7 +4,8 @@
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
 //! recorders at random through whatever happens to the server; [`server`] runs the real binary as
-//! a child process; [`wait`] is for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
+//! a child process; [`cluster`] runs many of them with NATS and a database, every wire through a
+//! [`proxy`]; [`wait`] is for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
 //!
 //! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
 //! unknown until the final log tells; the checker is linear in the history.
@@ -12,6 +13,7 @@
 pub mod bench;
 pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod history;
 pub mod limits;
 pub mod proxy;

@@ -43,6 +43,13 @@ pub(crate) const PROXY_CHUNKS_MAX: usize = 256;
 
 /// How long a freshly started server may take to write its ready file.
 pub const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a NATS server may take to serve and to find its peers.
+pub(crate) const NATS_READY_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a freshly started cluster may take until every process is ready: each node has to
+/// hear who is there and to take its shards.
+pub const CLUSTER_READY_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a question to a server's probes and metrics may take.
+pub(crate) const ADMIN_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a server may take to end after SIGTERM: its grace period and a little more.
 pub const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause between two looks at something only polling can tell.

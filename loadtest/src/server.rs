@@ -1,5 +1,6 @@
 //! The real server as a child process, for tests and for the load tool's own runs.
 
+mod admin;
 mod process;
 
 use std::{
@@ -16,7 +17,8 @@ use crate::{
     client::{AddressError, ServerAddress},
     limits::{POLL_INTERVAL, READY_DEADLINE, TERMINATE_DEADLINE},
 };
-pub use process::{Signal, cpu_time, memory_bytes};
+pub use admin::AdminError;
+pub use process::{Signal, cpu_time, memory_bytes, send_signal};
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -104,7 +106,9 @@ pub enum ServerError {
 
 #[derive(Deserialize)]
 struct Ready {
-    url: String,
+    /// Absent where no client connects.
+    #[serde(default)]
+    url: Option<String>,
     admin: String,
 }
 
@@ -127,7 +131,12 @@ impl Server {
     /// As [`Server::start`].
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.kill9();
-        let listen = self.address.authority().to_owned();
+        let listen = if self.address == self.admin {
+            "127.0.0.1:0"
+        } else {
+            self.address.authority()
+        };
+        let listen = listen.to_owned();
         *self = Self::spawn(&self.bin, self.options.clone(), &listen).await?;
         Ok(())
     }
@@ -186,8 +195,11 @@ impl Server {
         };
         let ready = server.ready(&ready_file, began).await?;
         server.started_in = began.elapsed();
-        server.address = ready.url.parse()?;
         server.admin = ready.admin.parse()?;
+        server.address = match ready.url {
+            Some(url) => url.parse()?,
+            None => server.admin.clone(),
+        };
         Ok(server)
     }
 
@@ -215,7 +227,7 @@ impl Server {
         }
     }
 
-    /// Where clients connect.
+    /// Where clients connect; of a server without clients, its [`Server::admin`].
     #[must_use]
     pub fn address(&self) -> &ServerAddress {
         &self.address
@@ -284,7 +296,7 @@ impl Server {
     /// # Errors
     /// The process is gone.
     pub fn signal(&self, signal: Signal) -> Result<(), ServerError> {
-        process::signal(self.pid(), signal).map_err(|source| ServerError::Io {
+        send_signal(self.pid(), signal).map_err(|source| ServerError::Io {
             what: format!("send {signal:?} to the server"),
             source,
         })
@@ -321,7 +333,9 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn log_tail(&self) -> String {
+    /// The end of [`Server::log`].
+    #[must_use]
+    pub fn log_tail(&self) -> String {
         let log = self.log();
         let from = log.len().saturating_sub(LOG_TAIL_BYTES);
         let from = (from..log.len()).find(|at| log.is_char_boundary(*at));

@@ -34,7 +34,10 @@ impl Signal {
 }
 
 /// Sends a signal by the shell's own `kill`: no foreign function, and present wherever `sh` is.
-pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+///
+/// # Errors
+/// There is no such process.
+pub fn send_signal(pid: u32, signal: Signal) -> io::Result<()> {
     let status = Command::new("sh")
         .arg("-c")
         .arg(format!("kill -{} {pid}", signal.name()))

@@ -1,0 +1,73 @@
+//! The database that `scripts/services` started, and what happens to it.
+
+use std::{net::SocketAddr, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Nodes of a database on this machine.
+#[derive(Clone, Debug)]
+pub struct Database {
+    script: PathBuf,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Database {
+    /// The database at these addresses (`host:port,host:port,…`), of which `script`
+    /// (`scripts/services`) knows the processes. Its set of servers is named by
+    /// `ROOKERY_SERVICES_DIR`, which the script reads itself.
+    ///
+    /// # Errors
+    /// An address is none of this machine.
+    pub fn new(script: PathBuf, addresses: &str) -> Result<Self> {
+        let parsed = addresses.split(',').map(|address| {
+            let parsed: SocketAddr = address
+                .trim()
+                .parse()
+                .with_context(|| format!("{address:?} is no IP address with a port"))?;
+            ensure!(
+                parsed.ip().is_loopback(),
+                "{address} is not on this machine"
+            );
+            Ok(parsed)
+        });
+        Ok(Self {
+            script,
+            addresses: parsed.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Where its nodes are.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Copies of every row: one per node, up to three.
+    #[must_use]
+    pub fn replication(&self) -> usize {
+        self.addresses.len().min(3)
+    }
+
+    /// Does something to the node of that number: see `scripts/services` (`kill`, `restart`,
+    /// `pause`, `resume`).
+    ///
+    /// # Errors
+    /// The script's words.
+    pub async fn each(&self, what: &'static str, number: usize) -> Result<()> {
+        let name = if self.addresses.len() == 1 {
+            "cql".to_owned()
+        } else {
+            format!("cql-{}", number + 1)
+        };
+        let mut command = Command::new(&self.script);
+        command.args([what, &name]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        ensure!(
+            output.status.success(),
+            "scripts/services {what} {name} ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! One process of a cluster, with the wires it hangs on.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use anyhow::{Result, ensure};
+
+use super::{Database, ports::free_port};
+use crate::{
+    limits::READY_DEADLINE,
+    proxy::{Proxy, Way},
+    server::{Server, ServerOptions, Signal},
+};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Holds connections of clients.
+    Gateway,
+    /// Owns shards of rooms and of presence.
+    Node,
+}
+
+/// What a process hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Every NATS server.
+    Nats,
+    /// Every node of the database.
+    Database,
+}
+
+/// See the module's words. Killed with its value.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    /// The process.
+    pub server: Server,
+    nats: Vec<Proxy>,
+    database: Vec<Proxy>,
+    runs: bool,
+}
+
+impl Member {
+    /// Starts one and waits for its ready file.
+    pub(super) async fn start(
+        binary: &Path,
+        folder: &Path,
+        name: &str,
+        role: Role,
+        nats_servers: &[SocketAddr],
+        database: Option<&Database>,
+        settings: &[String],
+    ) -> Result<Self> {
+        let mut options = ServerOptions::dev(folder)
+            .arg("--role")
+            .arg(match role {
+                Role::Gateway => "gateway",
+                Role::Node => "rooms,presence",
+            })
+            .arg("--node")
+            .arg(name);
+        options.ready_deadline = READY_DEADLINE * 2;
+        let mut nats = Vec::new();
+        for server in nats_servers {
+            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+            let proxy = Proxy::start(any, *server).await?;
+            options = options
+                .arg("--nats")
+                .arg(&format!("nats://{}", proxy.address()));
+            nats.push(proxy);
+        }
+        let database = match database {
+            Some(database) => database_wires(database).await?,
+            None => Vec::new(),
+        };
+        for proxy in &database {
+            options = options.arg("--cql").arg(&proxy.address().to_string());
+        }
+        for setting in settings {
+            options = options.arg("--set").arg(setting);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            server: Server::start(binary, options).await?,
+            nats,
+            database,
+            runs: true,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it was not killed or stopped.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.runs
+    }
+
+    /// Ends it at once.
+    pub fn kill9(&mut self) {
+        self.server.kill9();
+        self.runs = false;
+    }
+
+    /// Asks it to end and waits; it must end cleanly.
+    ///
+    /// # Errors
+    /// It does not end in time, or not with status 0.
+    pub async fn stop(&mut self) -> Result<()> {
+        let status = self.server.terminate().await?;
+        self.runs = false;
+        ensure!(
+            status.code() == Some(0),
+            "{} stopped with {status}:\n{}",
+            self.name,
+            self.server.log_tail()
+        );
+        Ok(())
+    }
+
+    /// Starts it again, on the same port and with the same wires.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.server.restart().await?;
+        self.runs = true;
+        Ok(())
+    }
+
+    /// Stops or continues it in the middle of whatever it does.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(self.server.signal(signal)?)
+    }
+
+    /// Changes what gets through to all servers of a kind.
+    pub fn wire(&self, wire: Wire, way: Way) {
+        let proxies = match wire {
+            Wire::Nats => &self.nats,
+            Wire::Database => &self.database,
+        };
+        for proxy in proxies {
+            proxy.set(way);
+        }
+    }
+
+    /// Changes what gets through to one NATS server.
+    pub fn nats_wire(&self, server: usize, way: Way) {
+        self.nats[server].set(way);
+    }
+}
+
+/// A proxy per node of the database, all on one port: the driver learns the nodes' addresses from
+/// the database, and takes the port from the address it was given itself.
+async fn database_wires(database: &Database) -> Result<Vec<Proxy>> {
+    let addresses: Vec<IpAddr> = database.addresses().iter().map(SocketAddr::ip).collect();
+    let port = free_port(&addresses)?;
+    let mut proxies = Vec::new();
+    for node in database.addresses() {
+        let listen = SocketAddr::new(node.ip(), port);
+        proxies.push(Proxy::start(listen, *node).await?);
+    }
+    Ok(proxies)
+}
