@@ -20,9 +20,12 @@ use super::{
 pub(crate) const FILE_DEFAULT: &str = "rookery.toml";
 /// Opens the name of every variable that sets something.
 const PREFIX: &str = "ROOKERY_";
-/// Variables of our scripts and tests, beside those that begin with `ROOKERY_TEST_`: never settings.
-const NOT_SETTINGS: [&str; 7] = [
+/// Beginnings of variables of our scripts and tests: never settings.
+const NOT_SETTINGS_PREFIXES: [&str; 5] = ["FAULT", "MODEL_", "SERVICES_", "SIM_", "TEST_"];
+/// Other variables of our scripts and tests.
+const NOT_SETTINGS: [&str; 8] = [
     "BIN",
+    "COMMITLOG_SYNC",
     "CQL",
     "NATS",
     "REGENERATE",
@@ -167,7 +170,8 @@ pub(crate) fn environment(
         let Some(name) = variable.strip_prefix(PREFIX) else {
             continue;
         };
-        if NOT_SETTINGS.contains(&name) || name.starts_with("TEST_") || is_of_kubernetes(name) {
+        let is_prefixed = NOT_SETTINGS_PREFIXES.iter().any(|it| name.starts_with(it));
+        if is_prefixed || NOT_SETTINGS.contains(&name) || is_of_kubernetes(name) {
             continue;
         }
         let key = name.to_lowercase().replace("__", ".");

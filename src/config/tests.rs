@@ -77,6 +77,7 @@ fn all_problems_of_all_layers_are_reported_together() {
         ("ROOKERY_LISTEN", "127.0.0.1:1"),
         ("ROOKERY_GATEWAY__COMMANDS_BURST", "1"),
         ("ROOKERY_BIN", "not a setting"),
+        ("ROOKERY_SERVICES_DIR", "not a setting"),
         ("ROOKERY_PORT_8080_TCP_ADDR", "10.0.0.1"),
         ("ROOKERY_GATEWAY_SERVICE_HOST", "10.0.0.1"),
         ("ROOKERY_PORT", "tcp://10.0.0.1:8080"),
