@@ -1,4 +1,6 @@
-//! `rookery check`: is the data sound?
+//! `rookery check`: is the data sound? In a cluster: can NATS and the database be used?
+
+mod pieces;
 
 use std::{
     fmt,
@@ -6,6 +8,8 @@ use std::{
 };
 
 use rookery_persistence::{CheckReport, SqliteStore};
+
+pub(crate) use pieces::look as pieces;
 
 /// The database in the data folder.
 pub(crate) const DATABASE_FILE: &str = "rookery.db";

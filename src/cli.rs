@@ -18,9 +18,14 @@ Examples:
   rookery config                              what is in effect, and where it comes from
   rookery check                               is the configuration sound, and the data?
   rookery token --user alice --ttl 1h         a token to log in with
+  rookery migrate --cql db1:9042              prepare a cluster's database
+  rookery serve --role gateway --nats nats://n1:4222
+  rookery serve --role rooms,presence --node n1 --nats nats://n1:4222 --cql db1:9042
+                                              parts of a cluster
 
 Exit codes:
   0 clean   1 failed   64 command line or configuration wrong
+  69 NATS or the database cannot be used as it is
   75 not stopped within shutdown.grace   130, 143 ended at once by a second signal";
 
 /// A chat server: one binary, ordered and durable rooms.
@@ -59,9 +64,19 @@ Signs with the first HS256 key of the configuration, the one named by --key, or 
     Config(ConfigArgs),
     /// Check the configuration and the data, without serving
     #[command(after_help = "\
-Stop the server first: the data is checked as nobody else has it open. Exit code 0: sound, 1: the \
-data is not, 64: the configuration is not.")]
+Embedded: stop the server first, the data is checked as nobody else has it open. In a cluster NATS \
+and the database are asked instead. Exit code 0: sound, 1: the data is not, 64: the configuration \
+is not, 69: NATS or the database is not.")]
     Check(CheckArgs),
+    /// Make a cluster's keyspace and tables, or bring them up to date
+    #[command(after_help = "\
+Examples:
+  rookery migrate --cql db1:9042 --dry-run    what would be done?
+  rookery migrate --cql 127.0.0.1:9042 --set cql.replication=1
+                                              a database of one node, for development
+
+May be repeated, also by several processes at once. A keyspace that is there keeps its replication.")]
+    Migrate(MigrateArgs),
 }
 
 /// `serve`
@@ -123,6 +138,16 @@ pub(crate) struct CheckArgs {
     pub(crate) settings: SettingFlags,
 }
 
+/// `migrate`
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
 /// Flags that set settings. They stay text here; `config` reads them.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
@@ -139,6 +164,18 @@ pub(crate) struct SettingFlags {
     /// Folder of the data (data) [default: ./rookery-data]
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
+    /// What this process does: gateway, rooms, presence (roles) [default: all]
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    /// Its name in a cluster (node.name) [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// A NATS server of the cluster (nats.servers; repeat for more)
+    #[arg(long, value_name = "URL")]
+    nats: Vec<String>,
+    /// A node of the cluster's database (cql.nodes; repeat for more)
+    #[arg(long, value_name = "HOST:PORT")]
+    cql: Vec<String>,
     /// Development mode: a name is enough to log in (dev) [default: auto]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     dev: Option<String>,
@@ -163,7 +200,12 @@ impl Cli {
 impl SettingFlags {
     /// All places of configuration, the environment being that of this process.
     pub(crate) fn sources(self) -> Sources {
+        let list = |items: Vec<String>| (!items.is_empty()).then(|| items.join(","));
         let short = [
+            ("--role", "roles", list(self.roles)),
+            ("--node", "node.name", self.node),
+            ("--nats", "nats.servers", list(self.nats)),
+            ("--cql", "cql.nodes", list(self.cql)),
             ("--listen", "server.listen", self.listen),
             ("--admin-listen", "admin.listen", self.admin_listen),
             ("--data", "data", self.data),
@@ -250,6 +292,40 @@ mod tests {
             let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
             assert_eq!(flags, expected);
         }
+    }
+
+    #[test]
+    fn lists_are_given_by_commas_or_again() {
+        let Command::Serve(serve) = parse(&[
+            "--role",
+            "rooms",
+            "--role",
+            "presence,gateway",
+            "--nats",
+            "nats://a:1",
+            "--nats",
+            "nats://b:1",
+            "--cql",
+            "db:9042",
+            "--node",
+            "n1",
+        ]) else {
+            panic!("it serves");
+        };
+        let flags = serve.settings.sources().flags;
+        let flags: Vec<_> = flags
+            .iter()
+            .map(|(_, key, text)| (&**key, &**text))
+            .collect();
+        assert_eq!(
+            flags,
+            [
+                ("roles", "rooms,presence,gateway"),
+                ("node.name", "n1"),
+                ("nats.servers", "nats://a:1,nats://b:1"),
+                ("cql.nodes", "db:9042"),
+            ]
+        );
     }
 
     #[test]

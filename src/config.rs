@@ -6,6 +6,7 @@
 //! the others get plain typed values.
 
 mod auth_key;
+mod cluster;
 mod duration;
 mod layers;
 mod print;
@@ -18,6 +19,7 @@ mod value;
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) use auth_key::{algorithm, without_line_break};
+pub(crate) use cluster::{Cluster, Installation};
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use layers::FlagValue;
 pub(crate) use print::effective;
@@ -29,7 +31,7 @@ use rookery_gateway::{
     auth::{AuthConfig, KeyConfig},
     config::CONNECTIONS_MAX_DEFAULT,
 };
-
+use rookery_persistence::CqlConfig;
 use rookery_room_actors::limits::RoomLimits;
 
 use layers::Found;
@@ -39,6 +41,11 @@ use value::Value;
 /// What is in effect. Every value is in its bounds and they go together.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    /// What this process is a part of.
+    pub(crate) installation: Installation,
+    /// The database of a cluster, if one is named: also beside an embedded installation, for
+    /// what is done to it from outside.
+    pub(crate) cql: Option<CqlConfig>,
     /// Folder of the embedded database.
     pub(crate) data: PathBuf,
     /// Bytes the database may have; `None`: as many as the disk holds.
@@ -77,6 +84,15 @@ pub(crate) struct Resolved {
     values: BTreeMap<&'static str, (Value, Source)>,
 }
 
+/// What a configuration is for: some rules hold only there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve, or to look at what that would use.
+    Serve,
+    /// To work on the database of a cluster, where nobody logs in and nothing is carried.
+    Database,
+}
+
 /// What a configuration is loaded from.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
@@ -90,7 +106,7 @@ pub(crate) struct Sources {
 ///
 /// # Errors
 /// Everything that is wrong, in one error.
-pub(crate) fn load(sources: Sources) -> Result<(Config, Resolved), ConfigError> {
+pub(crate) fn load(sources: Sources, purpose: Purpose) -> Result<(Config, Resolved), ConfigError> {
     let mut problems = Vec::new();
     let mut layers = layers::file(sources.file.as_deref(), &mut problems);
     layers.extend(layers::environment(
@@ -98,13 +114,14 @@ pub(crate) fn load(sources: Sources) -> Result<(Config, Resolved), ConfigError> 
         &mut problems,
     ));
     layers.extend(layers::flags(sources.flags, &mut problems));
-    resolve(layers, problems)
+    resolve(layers, problems, purpose)
 }
 
 /// Understands what was found, the last of each key winning.
 fn resolve(
     layers: Vec<Found>,
     mut problems: Vec<Problem>,
+    purpose: Purpose,
 ) -> Result<(Config, Resolved), ConfigError> {
     let defaults = SETTINGS
         .iter()
@@ -130,20 +147,34 @@ fn resolve(
         }
     }
     // A rule between settings is judged only on values that could be read.
-    let dev_known = ["dev", "auth.keys", "server.listen"]
-        .iter()
-        .all(|key| !unread.contains(key));
-    let dev = match dev_known.then(|| resolved.dev_mode()) {
-        Some(Ok(dev)) => dev,
-        Some(Err(problem)) => {
-            problems.push(problem);
-            false
+    let known = |keys: &[&str]| !keys.iter().any(|key| unread.contains(key));
+    problems.extend(resolved.check_cql());
+    let mut dev = false;
+    match purpose {
+        Purpose::Serve => {
+            if known(&["roles", "nats.servers", "cql.nodes"]) {
+                problems.extend(resolved.check_pieces());
+            }
+            // Without a gateway nobody logs in here.
+            let clients = resolved.roles().gateway;
+            if clients && known(&["dev", "auth.keys", "server.listen"]) {
+                match resolved.dev_mode() {
+                    Ok(on) => dev = on,
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            problems.extend(resolved.check_addresses().filter(|_| clients));
         }
-        None => false,
-    };
-    problems.extend(resolved.check_addresses());
+        Purpose::Database => {
+            if known(&["cql.nodes"]) {
+                problems.extend(resolved.check_database());
+            }
+        }
+    }
     let gateway = resolved.gateway(dev);
-    problems.extend(resolved.check_gateway(&gateway));
+    if purpose == Purpose::Serve {
+        problems.extend(resolved.check_gateway(&gateway));
+    }
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
@@ -316,6 +347,8 @@ impl Resolved {
 
     fn config(&self, gateway: GatewayConfig) -> Config {
         Config {
+            installation: self.installation(),
+            cql: self.some_cql(),
             data: PathBuf::from(self.text("data")),
             store_bytes_max: Some(self.count("store.bytes_max")).filter(|bytes| *bytes > 0),
             admin_listen: self.address("admin.listen"),

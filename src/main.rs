@@ -1,7 +1,7 @@
 //! The `rookery` binary: configuration, wiring, telemetry.
 //!
 //! Reading order: [`cli`] is what can be asked, [`config`] what can be set, [`mod@serve`] starts and
-//! stops everything, [`admin`] are probes, metrics and signals on a runtime of their own,
+//! stops everything, [`mod@check`] and [`mod@migrate`] look at and prepare what that uses, [`admin`] are probes, metrics and signals on a runtime of their own,
 //! [`readiness`] the latch they show, [`telemetry`] logs and metrics, [`exit`] how it ends.
 
 mod admin;
@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod config;
 mod exit;
+mod migrate;
 mod process;
 mod readiness;
 mod serve;
@@ -21,10 +22,12 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::{
-    cli::{CheckArgs, Cli, Command, ConfigArgs, ServeArgs, TokenArgs},
+    cli::{CheckArgs, Cli, Command, ConfigArgs, MigrateArgs, ServeArgs, TokenArgs},
+    config::{Installation, Purpose},
     exit::Exit,
 };
 
@@ -39,17 +42,21 @@ fn main() -> ExitCode {
         Command::Token(arguments) => token(arguments),
         Command::Config(arguments) => print_config(arguments),
         Command::Check(arguments) => check(arguments),
+        Command::Migrate(arguments) => migrate(arguments),
     };
     ended.unwrap_or_else(|error| report(&error)).into()
 }
 
 fn serve(arguments: ServeArgs, started: Instant) -> anyhow::Result<Exit> {
-    let (config, _) = config::load(arguments.settings.sources())?;
+    let (config, _) = config::load(arguments.settings.sources(), Purpose::Serve)?;
     serve::main(config, arguments.ready_file.as_deref(), started)
 }
 
 fn token(mut arguments: TokenArgs) -> anyhow::Result<Exit> {
-    let (config, _) = config::load(std::mem::take(&mut arguments.settings).sources())?;
+    let (config, _) = config::load(
+        std::mem::take(&mut arguments.settings).sources(),
+        Purpose::Serve,
+    )?;
     print(&format!(
         "{}\n",
         token::make(&arguments, &config.gateway.auth)?
@@ -62,20 +69,47 @@ fn print_config(arguments: ConfigArgs) -> anyhow::Result<Exit> {
         print(&config::reference_page());
         return Ok(Exit::Clean);
     }
-    let (_, resolved) = config::load(arguments.settings.sources())?;
+    let (_, resolved) = config::load(arguments.settings.sources(), Purpose::Serve)?;
     print(&config::effective(&resolved));
     Ok(Exit::Clean)
 }
 
 fn check(arguments: CheckArgs) -> anyhow::Result<Exit> {
-    let (config, _) = config::load(arguments.settings.sources())?;
+    let (config, _) = config::load(arguments.settings.sources(), Purpose::Serve)?;
     print("configuration: sound\n");
-    let finding = check::data(&config.data)?;
-    print(&finding.to_string());
-    Ok(match finding.is_sound() {
-        true => Exit::Clean,
-        false => Exit::Failed,
-    })
+    match &config.installation {
+        Installation::Embedded => {
+            let finding = check::data(&config.data)?;
+            print(&finding.to_string());
+            Ok(match finding.is_sound() {
+                true => Exit::Clean,
+                false => Exit::Failed,
+            })
+        }
+        Installation::Cluster(cluster) => block_on(async {
+            let pieces = check::pieces(cluster).await;
+            print(&pieces.to_string());
+            Ok(pieces.exit())
+        })?,
+    }
+}
+
+fn migrate(arguments: MigrateArgs) -> anyhow::Result<Exit> {
+    let (config, _) = config::load(arguments.settings.sources(), Purpose::Database)?;
+    let Some(cql) = config.cql else {
+        unreachable!("a configuration for the database names one");
+    };
+    print(&block_on(migrate::run(cql, arguments.dry_run))??);
+    Ok(Exit::Clean)
+}
+
+/// Runs what needs little of the machine to its end.
+fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    Ok(runtime.block_on(work))
 }
 
 /// Writes to standard output; that nobody reads it is not an error.
@@ -96,9 +130,5 @@ fn usage(error: &clap::Error) -> Exit {
 /// Says why it ended, with every cause.
 fn report(error: &anyhow::Error) -> Exit {
     let _ = writeln!(io::stderr().lock(), "error: {error:#}");
-    if error.is::<config::ConfigError>() {
-        Exit::BadConfig
-    } else {
-        Exit::Failed
-    }
+    Exit::after(error)
 }

@@ -58,6 +58,20 @@ fn open_files() -> io::Result<OpenFiles> {
     })
 }
 
+/// The name of this machine; `localhost` when it has none.
+pub(crate) fn host_name() -> String {
+    // One more than the longest name a system may have: the last byte stays zero.
+    let mut name = [0_u8; 257];
+    // SAFETY: the pointer is to so many bytes that live through the call.
+    let status = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(0);
+    let name = String::from_utf8_lossy(&name[..end]);
+    match status {
+        0 if !name.is_empty() => name.into_owned(),
+        _ => "localhost".to_owned(),
+    }
+}
+
 /// Describes what [`record`] records, and the build.
 pub(crate) fn describe_metrics() {
     describe_gauge!(RESIDENT, "Memory of the process in RAM, bytes");

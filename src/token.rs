@@ -156,7 +156,7 @@ mod tests {
             panic!("is token");
         };
         let settings = std::mem::take(&mut arguments.settings);
-        let (config, _) = load(settings.sources()).unwrap();
+        let (config, _) = load(settings.sources(), config::Purpose::Serve).unwrap();
         let token = make(&arguments, &config.gateway.auth)?;
         let verifier = Verifier::new(&config.gateway.auth).expect("the keys are sound");
         Ok(verifier

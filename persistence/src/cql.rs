@@ -141,6 +141,16 @@ impl CqlStore {
         Schema::new(&session, &config, &profiles).migrate().await
     }
 
+    /// What [`migrate`](Self::migrate) would do. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of `migrate` that can be known before.
+    pub async fn plan_migration(config: CqlConfig) -> Result<CqlMigration, ConnectError> {
+        let session = connect::session(&config).await?;
+        let profiles = Profiles::new(&config);
+        Schema::new(&session, &config, &profiles).plan().await
+    }
+
     /// Keeps the heartbeat of an endpoint instead of its former one. A plain write: it may be lost
     /// or come late, but then changes nothing any more. A row that is not written for two hours is
     /// gone. Only one process writes an endpoint, through one store.

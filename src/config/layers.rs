@@ -23,16 +23,19 @@ const PREFIX: &str = "ROOKERY_";
 /// Beginnings of variables of our scripts and tests: never settings.
 const NOT_SETTINGS_PREFIXES: [&str; 5] = ["FAULT", "MODEL_", "SERVICES_", "SIM_", "TEST_"];
 /// Other variables of our scripts and tests.
-const NOT_SETTINGS: [&str; 8] = [
+const NOT_SETTINGS: [&str; 7] = [
     "BIN",
     "COMMITLOG_SYNC",
-    "CQL",
     "NATS",
     "REGENERATE",
     "REQUIRE_SERVICES",
     "SCREENSHOT",
     "SEEDS",
 ];
+
+/// Names a database for our scripts, and for `rookery` where nothing else does: the same as
+/// `ROOKERY_CQL__NODES`, but it makes no cluster by itself.
+pub(crate) const CQL_VARIABLE: &str = "ROOKERY_CQL";
 
 /// One value in one layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,7 +177,10 @@ pub(crate) fn environment(
         if is_prefixed || NOT_SETTINGS.contains(&name) || is_of_kubernetes(name) {
             continue;
         }
-        let key = name.to_lowercase().replace("__", ".");
+        let key = match variable.as_str() {
+            CQL_VARIABLE => "cql.nodes".to_owned(),
+            _ => name.to_lowercase().replace("__", "."),
+        };
         let source = Source::Env {
             variable: variable.clone(),
         };
@@ -192,8 +198,10 @@ pub(crate) fn environment(
             (None, _) => problems.push(unknown(&key, source)),
         }
     }
-    // The order of the environment is not ours to rely on.
-    found.sort_by_key(|one| one.key);
+    // The order of the environment is not ours to rely on. The last of a key wins.
+    let short =
+        |one: &Found| matches!(&one.source, Source::Env { variable } if variable == CQL_VARIABLE);
+    found.sort_by_key(|one| (one.key, !short(one)));
     found
 }
 

@@ -27,7 +27,7 @@ secret_file = "/run/secrets/rookery"
 ```
 
 `rookery config` prints what is in effect and where each value comes from; `rookery check` says
-whether it is sound, and whether the data is. All problems are reported together, unknown keys
+whether it is sound, and whether the data is, or a cluster's NATS and database. All problems are reported together, unknown keys
 included, and nothing starts then (exit code 64).
 
 Durations are written as `500ms`, `30s`, `5m`, `1h30m`; sizes as `65536` or `"64KiB"`. Relative
@@ -48,6 +48,20 @@ Each `[[auth.keys]]` table has an `alg` (`HS256`, `RS256`, `ES256` or `EdDSA`) a
 In the environment the whole list is one value:
 `ROOKERY_AUTH__KEYS='[{ alg = "HS256", secret = "…" }]'`.
 
+## A cluster
+
+| `nats.servers` | `cql.nodes` | `roles` | |
+|---|---|---|---|
+| no | no | all | embedded: everything in this process, with SQLite in `data` |
+| yes | yes | any | part of a cluster |
+| yes | no | `["gateway"]` | part of a cluster |
+| yes | no | others | refused: rooms and presence need the database |
+| no | yes | any | refused: a cluster's processes reach each other by NATS |
+| no | any | not all | refused, likewise |
+
+`rookery migrate` makes the keyspace and its tables, or brings them up to date; run it before the
+first start and before a newer version's. `ROOKERY_CQL` alone makes no cluster.
+
 ## Development mode
 
 | keys configured | `server.listen` | `dev = "auto"` | `dev = true` | `dev = false` |
@@ -64,6 +78,7 @@ In the environment the whole list is one value:
 | 0 | did what was asked; stopped cleanly |
 | 1 | failed; the reason is on standard error |
 | 64 | command line or configuration wrong; nothing was started |
+| 69 | NATS or the database is not there, refuses, or is not as it must be (keyspace, schema version, `max_payload`); nothing was started |
 | 75 | asked to stop and not done within `shutdown.grace`; what was acknowledged is durable |
 | 130, 143 | ended at once by a second SIGINT or SIGTERM |
 "#;

@@ -1,5 +1,7 @@
 //! The one table of settings. The reference page, the unknown-key check and every reader use it.
 
+mod cluster;
+
 use std::time::Duration;
 
 use rookery_gateway::{auth, config as gateway};
@@ -10,7 +12,7 @@ use rookery_room_actors::limits::RoomLimits;
 use super::value::{Kind, Value};
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     /// Section and name: `gateway.heartbeat_interval`.
     pub(crate) key: &'static str,
@@ -46,8 +48,22 @@ pub(crate) const GRACE: Duration = secs(25);
 /// Grace of a stop in development mode: Ctrl-C should feel immediate.
 pub(crate) const GRACE_DEV: Duration = secs(3);
 
-/// All settings, by section.
-pub(crate) const SETTINGS: &[Setting] = &[
+/// All settings.
+pub(crate) const SETTINGS: &[Setting] = &{
+    let mut all = [SINGLE[0]; SINGLE.len() + cluster::SETTINGS.len()];
+    let mut index = 0;
+    while index < all.len() {
+        all[index] = match index < SINGLE.len() {
+            true => SINGLE[index],
+            false => cluster::SETTINGS[index - SINGLE.len()],
+        };
+        index += 1;
+    }
+    all
+};
+
+/// Those that also a single process knows.
+const SINGLE: &[Setting] = &[
     Setting {
         key: "data",
         kind: Kind::Path,
@@ -334,7 +350,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("", "The process"),
     ("server", "Clients"),
     ("admin", "Probes and metrics"),
-    ("store", "The database"),
+    ("node", "Who this process is in a cluster"),
+    ("nats", "How a cluster's processes reach each other"),
+    ("cql", "The database of a cluster"),
+    ("store", "The embedded database"),
     ("auth", "Who may log in"),
     ("gateway", "Connections"),
     ("rooms", "Rooms"),

@@ -4,10 +4,21 @@ use std::path::Path;
 
 use super::*;
 
+mod cluster;
+
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Loads from a file's text, variables and flags.
 fn check(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<(Config, Resolved), Vec<String>> {
+    check_for(Purpose::Serve, file, environment, flags)
+}
+
+fn check_for(
+    purpose: Purpose,
     file: &str,
     environment: &[(&str, &str)],
     flags: &[(&str, &str)],
@@ -27,7 +38,7 @@ fn check(
     });
     layers.extend(layers::flags(flags.collect(), &mut problems));
     let shown = |error: ConfigError| error.problems.iter().map(ToString::to_string).collect();
-    resolve(layers, problems).map_err(shown)
+    resolve(layers, problems, purpose).map_err(shown)
 }
 
 fn key() -> String {
@@ -121,7 +132,7 @@ fn a_named_file_that_is_missing_is_a_problem_and_the_default_one_is_not() {
         file: Some(PathBuf::from("/nonexistent/rookery.toml")),
         ..Sources::default()
     };
-    let error = load(missing).expect_err("missing");
+    let error = load(missing, Purpose::Serve).expect_err("missing");
     assert!(
         error
             .to_string()

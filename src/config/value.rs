@@ -38,8 +38,17 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// `"auto"`, `true` or `false`.
     Switch,
+    /// A text of at most so many bytes; may be empty.
+    Text {
+        /// The most bytes.
+        bytes_max: usize,
+    },
+    /// A text that is never shown.
+    Secret,
     /// A list of texts.
     Texts,
+    /// A list of some of these words, at least one.
+    Words(&'static [&'static str]),
     /// Directives for what is logged.
     LogFilter,
     /// The keys that tokens are checked with.
@@ -50,6 +59,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Text(String),
+    Secret(Secret),
     Address(SocketAddr),
     Span(Duration),
     Count(u64),
@@ -57,6 +67,16 @@ pub(crate) enum Value {
     Switch(Option<bool>),
     Texts(Vec<String>),
     Keys(Vec<KeyConfig>),
+}
+
+/// A text that is not shown, not even for debugging.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// What was found in a layer, before it is understood.
@@ -127,7 +147,14 @@ impl Kind {
             Self::Bytes { min, max } => bytes(raw, min, max).map(Value::Count).map_err(flaw),
             Self::Choice(words) => choice(raw, words).map(Value::Text).map_err(flaw),
             Self::Switch => switch(raw).map(Value::Switch).map_err(flaw),
+            Self::Text { bytes_max } => short(raw, bytes_max).map(Value::Text).map_err(flaw),
+            Self::Secret => match text(raw) {
+                Ok(text) => Ok(Value::Secret(Secret(text))),
+                // What was given may be the secret all the same.
+                Err(_) => Err(flaw("is not a text".to_owned())),
+            },
             Self::Texts => texts(raw).map(Value::Texts).map_err(flaw),
+            Self::Words(words) => some_of(raw, words).map(Value::Texts).map_err(flaw),
             Self::LogFilter => log_filter(raw).map(Value::Text).map_err(flaw),
             Self::Keys => auth_key::read(raw).map(Value::Keys),
         }
@@ -153,6 +180,15 @@ impl Kind {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Self::Switch => "`\"auto\"`, `true` or `false`".to_owned(),
+            Self::Text { bytes_max } => format!("text, at most {bytes_max} bytes"),
+            Self::Secret => "text, never shown".to_owned(),
+            Self::Words(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+                format!(
+                    "list of {}; in the environment separated by commas",
+                    words.join(", ")
+                )
+            }
             Self::Texts => "list of texts; in the environment separated by commas".to_owned(),
             Self::LogFilter => "level, or directives as in `info,rookery_gateway=debug`".to_owned(),
             Self::Keys => "list of tables, see below".to_owned(),
@@ -163,6 +199,8 @@ impl Kind {
     pub(crate) fn print(self, value: &Value) -> String {
         match value {
             Value::Text(text) => quoted(text),
+            Value::Secret(Secret(text)) if text.is_empty() => quoted(""),
+            Value::Secret(_) => quoted("***"),
             Value::Address(address) => quoted(&address.to_string()),
             Value::Span(span) => quoted(&duration::format(*span)),
             Value::Count(count) if matches!(self, Self::Bytes { .. }) && *count > 0 => {
@@ -199,6 +237,32 @@ fn text(raw: &Raw) -> Result<String, String> {
         Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => Ok(text.clone()),
         Raw::Toml(other) => Err(format!("{other} is not a text")),
     }
+}
+
+fn short(raw: &Raw, bytes_max: usize) -> Result<String, String> {
+    let text = text(raw)?;
+    match text.len() {
+        bytes if bytes > bytes_max => Err(format!(
+            "has {bytes} bytes; it must have at most {bytes_max}"
+        )),
+        _ => Ok(text),
+    }
+}
+
+/// In the order of `words`, each once.
+fn some_of(raw: &Raw, words: &[&str]) -> Result<Vec<String>, String> {
+    let given = texts(raw)?;
+    let unknown = given.iter().find(|word| !words.contains(&word.as_str()));
+    if let Some(unknown) = unknown {
+        choice(&Raw::Text(unknown.clone()), words)?;
+    }
+    if given.is_empty() {
+        return Err("names none; leave it out for all".to_owned());
+    }
+    let named = words
+        .iter()
+        .filter(|word| given.iter().any(|one| one == *word));
+    Ok(named.map(|word| (*word).to_owned()).collect())
 }
 
 fn address(raw: &Raw) -> Result<SocketAddr, String> {
@@ -365,6 +429,8 @@ mod tests {
             (Kind::Texts, "a, b", "[\"a\", \"b\"]"),
             (Kind::Texts, "[\"a\", \"b\"]", "[\"a\", \"b\"]"),
             (Kind::Texts, "", "[]"),
+            (Kind::Words(&["a", "b"]), "b, a, b", "[\"a\", \"b\"]"),
+            (Kind::Text { bytes_max: 3 }, "abc", "\"abc\""),
             (
                 Kind::LogFilter,
                 "info,rookery=debug",
@@ -419,9 +485,26 @@ mod tests {
                 "\"maybe\" is not \"auto\", true or false",
             ),
             (Kind::LogFilter, "rookery=loud", "is not a log filter"),
+            (Kind::Text { bytes_max: 2 }, "abc", "has 3 bytes"),
+            (
+                Kind::Words(&["a", "b"]),
+                "a,c",
+                "\"c\" is not one of \"a\", \"b\"",
+            ),
+            (Kind::Words(&["a"]), "", "names none"),
         ] {
             let flaws = read(kind, text).expect_err(text);
             assert!(flaws[0].message.contains(wanted), "{}", flaws[0].message);
         }
+    }
+
+    #[test]
+    fn a_secret_is_shown_nowhere() {
+        let value = read(Kind::Secret, "hunter2").expect("a text");
+        assert_eq!(Kind::Secret.print(&value), "\"***\"");
+        assert!(!format!("{value:?}").contains("hunter2"));
+        let number = Raw::Toml(toml::Value::Integer(471_147));
+        let flaws = Kind::Secret.read(&number).expect_err("not a text");
+        assert!(!flaws[0].message.contains("471147"), "{flaws:?}");
     }
 }

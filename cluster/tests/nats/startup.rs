@@ -69,7 +69,7 @@ async fn settings_that_cannot_be_right_are_refused_before_connecting() {
         ..good.clone()
     };
     assert!(matches!(
-        fails(bad, "nats.prefix").await,
+        fails(bad, "nats.subject_prefix").await,
         NatsError::Prefix { .. }
     ));
     let missing = file("missing.pem");
@@ -99,7 +99,7 @@ async fn settings_that_cannot_be_right_are_refused_before_connecting() {
         ..good.clone()
     };
     assert!(matches!(
-        fails(bad, "nats.tls.ca").await,
+        fails(bad, "nats.tls_ca").await,
         NatsError::File { .. }
     ));
     assert!(matches!(
@@ -175,7 +175,7 @@ async fn subjects_that_are_not_allowed_are_told() {
     let mut config = config(&server.url());
     config.credentials = password("secret");
     config.prefix = "other".to_owned();
-    let error = fails(config.clone(), "nats.prefix").await;
+    let error = fails(config.clone(), "nats.subject_prefix").await;
     assert!(matches!(error, NatsError::NotCarried { .. }), "{error:?}");
     assert!(
         error.to_string().contains("Permissions Violation"),

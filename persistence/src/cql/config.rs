@@ -21,25 +21,24 @@ impl fmt::Debug for CqlCredentials {
     }
 }
 
-/// Which database, and how to use it. In the text of errors, the setting of a field is
-/// `cql.<field>`.
+/// Which database, and how to use it.
 #[derive(Clone, Debug)]
 pub struct CqlConfig {
-    /// Some nodes of the database, `host:port`; the others are learned from them.
+    /// `cql.nodes`: some nodes of the database, `host:port`; the others are learned from them.
     pub contact_points: Vec<String>,
-    /// Where the tables are: a lower-case letter, then up to 47 of `a-z 0-9 _`.
+    /// `cql.keyspace`, where the tables are: a lower-case letter, then up to 47 of `a-z 0-9 _`.
     pub keyspace: String,
-    /// Where the tables of lightweight transactions are; `None`: in `keyspace`. ScyllaDB before
-    /// 2025.4 needs one of their own, without tablets.
+    /// `cql.ownership_keyspace`, where the tables of lightweight transactions are; `None`: in
+    /// `keyspace`. ScyllaDB before 2025.4 needs one of their own, without tablets.
     pub ownership_keyspace: Option<String>,
     /// Whom to log in as; `None`: nobody is asked.
     pub credentials: Option<CqlCredentials>,
-    /// The datacenter whose replicas make the quorum; `None`: whichever is asked. Must be set
+    /// `cql.datacenter`: the one whose replicas make the quorum; `None`: whichever is asked. Must be set
     /// when there are several.
     pub datacenter: Option<String>,
-    /// Copies of every row, for a keyspace that a migration makes.
+    /// `cql.replication`: copies of every row, for a keyspace that a migration makes.
     pub replication_factor: u8,
-    /// How long connecting may take in all.
+    /// `cql.connect_timeout`: how long connecting may take in all.
     pub connect_timeout: Duration,
     /// How long a read may take, repetitions included.
     pub read_timeout: Duration,
@@ -84,7 +83,10 @@ impl CqlConfig {
     }
 
     /// Names become part of statements, so they are checked before.
-    pub(super) fn check(&self) -> Result<(), ConnectError> {
+    ///
+    /// # Errors
+    /// The first that is none, or that no node is named.
+    pub fn check(&self) -> Result<(), ConnectError> {
         for (setting, name) in self.keyspaces() {
             let mut characters = name.chars();
             let begins = characters.next().is_some_and(|c| c.is_ascii_lowercase());

@@ -15,10 +15,9 @@ use crate::limits;
 
 /// Why the database cannot be used. Nothing was changed, except by a migration's earlier steps.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ConnectError {
     /// No address is set.
-    #[error("no address of the database is set (cql.contact_points)")]
+    #[error("no address of the database is set (cql.nodes)")]
     NoContactPoints,
     /// A keyspace's name would need quotes.
     #[error(
@@ -32,7 +31,7 @@ pub enum ConnectError {
         name: String,
     },
     /// Nothing answers, or not as a database.
-    #[error("cannot reach the database at {contact_points} (cql.contact_points)")]
+    #[error("cannot reach the database at {contact_points} (cql.nodes)")]
     Unreachable {
         /// The addresses tried.
         contact_points: String,
@@ -42,7 +41,7 @@ pub enum ConnectError {
     },
     /// It took too long.
     #[error(
-        "the database at {contact_points} (cql.contact_points) did not answer in {seconds} s \
+        "the database at {contact_points} (cql.nodes) did not answer in {seconds} s \
          (cql.connect_timeout)"
     )]
     Timeout {
@@ -70,6 +69,19 @@ pub enum ConnectError {
         setting: &'static str,
         /// The name.
         keyspace: String,
+    },
+    /// The keyspace to be made could not be written to.
+    #[error(
+        "{factor} copies of every row (cql.replication) need as many nodes, the database has {nodes} \
+         in datacenter {datacenter:?}"
+    )]
+    TooFewNodes {
+        /// Where they are missing.
+        datacenter: String,
+        /// How many there are.
+        nodes: usize,
+        /// How many are needed.
+        factor: u8,
     },
     /// The schema is not there, or old.
     #[error(

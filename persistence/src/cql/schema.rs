@@ -1,6 +1,6 @@
 //! The numbered migrations, and who runs them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use scylla::{
     client::session::Session,
@@ -30,11 +30,11 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 /// The newest schema this program knows.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// What a migration did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a migration did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CqlMigration {
     /// Keyspaces that were made.
-    pub keyspaces_made: usize,
+    pub keyspaces_made: Vec<String>,
     /// The schema's version before; 0: none.
     pub from: u32,
     /// The schema's version now.
@@ -106,6 +106,24 @@ impl<'a> Schema<'a> {
         outcome.map(|()| report)
     }
 
+    /// What [`migrate`](Self::migrate) would do, without doing it.
+    pub(super) async fn plan(&self) -> Result<CqlMigration, ConnectError> {
+        let missing = self.missing_keyspaces().await?;
+        if !missing.is_empty() {
+            self.check_replication()?;
+        }
+        let found = self.version().await?;
+        if found > VERSION {
+            return Err(self.newer(found));
+        }
+        let names = missing.iter().map(|(_, name)| (*name).to_owned());
+        Ok(CqlMigration {
+            keyspaces_made: names.collect(),
+            from: found,
+            to: VERSION,
+        })
+    }
+
     async fn apply_missing(&self, report: &mut CqlMigration) -> Result<(), ConnectError> {
         // Again: another process may have been here before the lock.
         let found = self.version().await?;
@@ -167,16 +185,46 @@ impl<'a> Schema<'a> {
         Ok(!rows.is_empty())
     }
 
-    async fn make_keyspaces(&self) -> Result<usize, ConnectError> {
-        let mut made = 0;
+    /// Keyspaces that are not there, with their settings.
+    async fn missing_keyspaces(&self) -> Result<Vec<(&'static str, &'a str)>, ConnectError> {
+        let mut missing = Vec::new();
         for (setting, name) in self.config.keyspaces() {
             let statement = self.statement(&format!(
                 "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = '{name}'"
             ));
-            let found = self.rows("read the keyspaces", statement).await?;
-            if !found.is_empty() {
-                continue;
+            if self.rows("read the keyspaces", statement).await?.is_empty() {
+                missing.push((setting, name));
             }
+        }
+        Ok(missing)
+    }
+
+    /// A keyspace with more copies than nodes could be made, and then not be written to.
+    fn check_replication(&self) -> Result<(), ConnectError> {
+        let state = self.session.get_cluster_state();
+        let mut counts = BTreeMap::new();
+        for node in state.get_nodes_info() {
+            let datacenter = node.datacenter.clone().unwrap_or_default();
+            *counts.entry(datacenter).or_insert(0_usize) += 1;
+        }
+        let factor = self.config.replication_factor;
+        let few = counts
+            .into_iter()
+            .find(|(_, nodes)| *nodes < usize::from(factor));
+        match few {
+            None => Ok(()),
+            Some((datacenter, nodes)) => Err(ConnectError::TooFewNodes {
+                datacenter,
+                nodes,
+                factor,
+            }),
+        }
+    }
+
+    async fn make_keyspaces(&self) -> Result<Vec<String>, ConnectError> {
+        let mut made = Vec::new();
+        for (setting, name) in self.missing_keyspaces().await? {
+            self.check_replication()?;
             // Lightweight transactions do not go with tablets on every ScyllaDB; Cassandra does
             // not know the word.
             let apart = setting == "cql.ownership_keyspace" && self.is_scylla().await;
@@ -191,7 +239,7 @@ impl<'a> Schema<'a> {
                  {{'class': 'NetworkTopologyStrategy', 'replication_factor': {factor}}}{tablets}"
             ))
             .await?;
-            made += 1;
+            made.push(name.to_owned());
             tracing::info!(keyspace = name, "keyspace made");
         }
         Ok(made)

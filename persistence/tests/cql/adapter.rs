@@ -22,6 +22,7 @@ pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
     }
     trials! {
         migration_is_done_once_and_repeatable
+        keyspace_with_more_copies_than_nodes_is_not_made
         keyspace_that_is_missing_is_named
         schema_of_another_version_is_refused
         transactions_may_lie_in_their_own_keyspace
@@ -37,28 +38,50 @@ pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
 async fn migration_is_done_once_and_repeatable(database: Arc<Database>) {
     let keyspace = database.new_keyspace();
     let config = database.config(&keyspace);
+    let all = CqlMigration {
+        keyspaces_made: vec![keyspace.clone()],
+        from: 0,
+        to: 1,
+    };
+    for _ in 0..2 {
+        // A plan changes nothing.
+        let planned = CqlStore::plan_migration(config.clone()).await.unwrap();
+        assert_eq!(planned, all);
+    }
     let first = CqlStore::migrate(config.clone()).await.unwrap();
-    assert_eq!(
-        first,
-        CqlMigration {
-            keyspaces_made: 1,
-            from: 0,
-            to: 1
-        }
-    );
+    assert_eq!(first, all);
     let mut migrations = JoinSet::new();
     for _ in 0..3 {
         migrations.spawn(CqlStore::migrate(config.clone()));
     }
     for again in migrations.join_all().await {
         let nothing = CqlMigration {
-            keyspaces_made: 0,
+            keyspaces_made: Vec::new(),
             from: 1,
             to: 1,
         };
         assert_eq!(again.unwrap(), nothing);
     }
     CqlStore::connect(config).await.unwrap().close().await;
+}
+
+async fn keyspace_with_more_copies_than_nodes_is_not_made(database: Arc<Database>) {
+    let config = CqlConfig {
+        replication_factor: 200,
+        ..database.config(&database.new_keyspace())
+    };
+    for error in [
+        CqlStore::plan_migration(config.clone()).await.unwrap_err(),
+        CqlStore::migrate(config.clone()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, ConnectError::TooFewNodes { .. }), "{error}");
+        assert!(error.to_string().contains("cql.replication"), "{error}");
+    }
+    let error = CqlStore::connect(config).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::KeyspaceMissing { .. }),
+        "{error}"
+    );
 }
 
 async fn keyspace_that_is_missing_is_named(database: Arc<Database>) {
@@ -130,7 +153,7 @@ async fn transactions_may_lie_in_their_own_keyspace(database: Arc<Database>) {
         ..database.config(&main)
     };
     let report = CqlStore::migrate(config.clone()).await.unwrap();
-    assert_eq!(report.keyspaces_made, 2);
+    assert_eq!(report.keyspaces_made, [main.clone(), own.clone()]);
     let store = CqlStore::connect(config).await.unwrap();
     let (first, second) = (incarnation(), incarnation());
     for owner in [first, second] {
@@ -164,10 +187,7 @@ async fn address_where_nothing_answers_is_named(database: Arc<Database>) {
         };
         let error = CqlStore::connect(config).await.unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains(&format!("{address} (cql.contact_points)")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("{address} (cql.nodes)")), "{text}");
     }
 }
 

@@ -162,12 +162,12 @@ async fn options(
         options = options.ignore_discovered_servers();
     }
     if let Some(ca) = &config.tls.ca {
-        readable(ca, "nats.tls.ca").await?;
+        readable(ca, "nats.tls_ca").await?;
         options = options.add_root_certificates(ca.clone());
     }
     if let Some(client) = &config.tls.client {
-        readable(&client.certificate, "nats.tls.certificate").await?;
-        readable(&client.key, "nats.tls.key").await?;
+        readable(&client.certificate, "nats.tls_cert").await?;
+        readable(&client.key, "nats.tls_key").await?;
         options = options.add_client_certificate(client.certificate.clone(), client.key.clone());
     }
     Ok(match &config.credentials {
@@ -177,13 +177,13 @@ async fn options(
         }
         NatsCredentials::Token(token) => options.token(token.clone()),
         NatsCredentials::NkeyFile(path) => {
-            options.nkey(readable(path, "nats.nkey").await?.trim().to_owned())
+            options.nkey(readable(path, "nats.nkey_file").await?.trim().to_owned())
         }
         NatsCredentials::CredentialsFile(path) => {
-            let text = readable(path, "nats.credentials").await?;
+            let text = readable(path, "nats.credentials_file").await?;
             options
                 .credentials(&text)
-                .map_err(|source| file_error(path, "nats.credentials", source))?
+                .map_err(|source| file_error(path, "nats.credentials_file", source))?
         }
     })
 }

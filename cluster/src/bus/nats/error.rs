@@ -21,7 +21,7 @@ pub enum NatsError {
     },
     /// The prefix cannot start a subject.
     #[error(
-        "{prefix:?} cannot start a subject: letters, digits, `-` and `_`, in parts divided by `.` (nats.prefix)"
+        "{prefix:?} cannot start a subject: letters, digits, `-` and `_`, in parts divided by `.` (nats.subject_prefix)"
     )]
     Prefix {
         /// As configured.
@@ -49,7 +49,7 @@ pub enum NatsError {
     },
     /// The server does not believe who we are.
     #[error(
-        "NATS at {servers} refuses the credentials (nats.user and nats.password, nats.token, nats.nkey or nats.credentials)"
+        "NATS at {servers} refuses the credentials (nats.user and nats.password, nats.token, nats.nkey_file or nats.credentials_file)"
     )]
     Refused {
         /// As configured.
@@ -59,7 +59,7 @@ pub enum NatsError {
         source: ConnectError,
     },
     /// The connection cannot be secured.
-    #[error("no TLS with NATS at {servers} (nats.tls)")]
+    #[error("no TLS with NATS at {servers} (nats.tls_ca, nats.tls_cert, nats.tls_key)")]
     Tls {
         /// As configured.
         servers: String,
@@ -69,7 +69,7 @@ pub enum NatsError {
     },
     /// Connected, but a message to ourselves did not come back.
     #[error(
-        "NATS at {servers} does not carry messages on {subject}: allow {prefix}.> to publish and to subscribe, or change nats.prefix{}",
+        "NATS at {servers} does not carry messages on {subject}: allow {prefix}.> to publish and to subscribe, or change nats.subject_prefix{}",
         said.as_ref().map(|said| format!(" (it said: {said})")).unwrap_or_default()
     )]
     NotCarried {
