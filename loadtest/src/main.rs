@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,6 +14,7 @@ use rookery_loadtest::{
     checker::{self, Report},
     client::ServerAddress,
     history::{Header, HistoryWriter},
+    load::Load,
     workload::{Progress, Workload},
 };
 
@@ -21,6 +23,8 @@ const UNSOUND: u8 = 1;
 const BAD_INPUT: u8 = 64;
 const RECORD_EXAMPLE: &str = "Example, with `rookery serve --dev` on port 8080:
   rookery-loadtest record --url http://127.0.0.1:8080 --clients 50 --operations 20000 --out run.jsonl";
+const LOAD_EXAMPLE: &str = "Example, over two gateways, 5,000 sends a second:
+  rookery-loadtest load --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --in-flight 8 --rate 5000";
 /// How often the progress line is drawn.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -31,7 +35,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// restart the server meanwhile as you like. At the end the clients come to rest, each room's log
 /// is read, and the history is judged.
 ///
-/// `check` judges a history file again.
+/// `check` judges a history file again. `load` measures how many sends are acknowledged and when.
 ///
 /// A history is sound when every acknowledged event is in its room's log once, at its offset, with
 /// its content; nothing is in the log or was delivered that nobody asked for; every stream and
@@ -56,6 +60,42 @@ enum Subcommands {
     /// Run a workload against a server, write the history, and judge it.
     #[command(after_help = RECORD_EXAMPLE)]
     Record(Record),
+    /// Send as fast as sends are acknowledged, or at a rate, and print rate and latencies.
+    ///
+    /// The server's own limits must allow it: `gateway.commands_per_second`, `rooms.sends_per_second`
+    /// and their bursts. Nothing is judged; `record` does that.
+    #[command(after_help = LOAD_EXAMPLE)]
+    Load(LoadArguments),
+}
+
+#[derive(Args)]
+struct LoadArguments {
+    /// Where a gateway is: `http://HOST:PORT`; repeat it for each. They must accept development
+    /// logins by name.
+    #[arg(long = "url", required = true)]
+    urls: Vec<ServerAddress>,
+    /// Rooms.
+    #[arg(long, default_value_t = 64)]
+    rooms: u32,
+    /// Connections that send.
+    #[arg(long, default_value_t = 200)]
+    senders: u32,
+    /// Sends one connection has in flight at most.
+    #[arg(long, default_value_t = 1)]
+    in_flight: usize,
+    /// Bytes of each text.
+    #[arg(long, default_value_t = 100)]
+    text_bytes: usize,
+    /// Sends a second of all together; latency then counts from when a send was due. Without it
+    /// each sends when its last was acknowledged.
+    #[arg(long)]
+    rate: Option<NonZeroU32>,
+    /// Seconds before it is measured.
+    #[arg(long, default_value_t = 2)]
+    warm_up: u64,
+    /// Seconds measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
 }
 
 #[derive(Args)]
@@ -103,6 +143,7 @@ async fn main() -> ExitCode {
     match cli.command {
         Subcommands::Check { history } => check(&history),
         Subcommands::Record(arguments) => record(arguments).await,
+        Subcommands::Load(arguments) => load(arguments).await,
     }
 }
 
@@ -167,6 +208,37 @@ async fn record(arguments: Record) -> ExitCode {
             }
             say(&format!("ran for {:.1} s", outcome.elapsed.as_secs_f64()));
             check(&arguments.out)
+        }
+    }
+}
+
+async fn load(arguments: LoadArguments) -> ExitCode {
+    if arguments.senders == 0 || arguments.rooms == 0 || arguments.in_flight == 0 {
+        say("--senders, --rooms and --in-flight must be at least 1");
+        return BAD_INPUT.into();
+    }
+    if arguments.rooms > arguments.senders {
+        say("--rooms must not be more than --senders: each room is opened by one of them");
+        return BAD_INPUT.into();
+    }
+    let load = Load {
+        prefix: format!("load-{:06x}", fastrand::u32(..1 << 24)),
+        rooms: arguments.rooms,
+        senders: arguments.senders,
+        in_flight_max: arguments.in_flight,
+        text_bytes: arguments.text_bytes,
+        rate: arguments.rate,
+        warm_up: Duration::from_secs(arguments.warm_up),
+        measure: Duration::from_secs(arguments.seconds),
+    };
+    match load.run(&arguments.urls).await {
+        Ok(report) => {
+            let _ = writeln!(std::io::stdout(), "{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            UNSOUND.into()
         }
     }
 }

@@ -5,6 +5,7 @@
 mod away;
 mod chat;
 mod crash;
+mod load;
 mod malformed;
 mod raw;
 mod slow_reader;
