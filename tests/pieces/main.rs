@@ -1,0 +1,82 @@
+//! Wrong or missing pieces of a cluster, as whoever runs the binary meets them: a clear error that
+//! names the setting, and an exit code.
+//!
+//! `ROOKERY_TEST_CQL` and `ROOKERY_TEST_CQL_AUTH` name databases (see `scripts/services`); NATS
+//! servers are the tests' own. Where there is none a test is skipped and says so; with
+//! `ROOKERY_REQUIRE_SERVICES=1` that is a failure.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod database;
+mod migrate;
+mod nats;
+
+use std::{
+    env,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Did what was asked.
+const CLEAN: i32 = 0;
+/// The configuration is wrong.
+const BAD_CONFIG: i32 = 64;
+/// NATS or the database cannot be used as it is.
+const UNAVAILABLE: i32 = 69;
+/// For a command that must end. Generous: the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How a command ended, and everything it said.
+struct Ended {
+    code: Option<i32>,
+    said: String,
+}
+
+impl Ended {
+    /// It ended so and said each of these.
+    fn with(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.said);
+        for words in words {
+            assert!(self.said.contains(words), "{words:?} in: {}", self.said);
+        }
+    }
+}
+
+/// Runs the binary to its end, without the environment of whoever runs the tests.
+fn rookery(arguments: &[&str]) -> Ended {
+    let folder = TempDir::new().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rookery"))
+        .env_clear()
+        .current_dir(folder.path())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > until {
+            let _ = child.kill();
+            panic!("{arguments:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended {
+        code: output.status.code(),
+        said: text(&output.stdout) + &text(&output.stderr),
+    }
+}
+
+/// Says, past the capture of output, that a test did not run.
+fn skip(test: &str, why: &str) {
+    let required = env::var_os("ROOKERY_REQUIRE_SERVICES").is_some_and(|value| value == "1");
+    assert!(!required, "{test}: {why}");
+    let mut past_the_capture = std::io::stderr();
+    writeln!(past_the_capture, "SKIPPED: {test}: {why}").unwrap();
+}

@@ -1,0 +1,172 @@
+//! NATS that is not there, refuses, or carries too little.
+
+use std::{
+    env, fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{BAD_CONFIG, CLEAN, Ended, UNAVAILABLE, rookery, skip};
+
+/// A server on loopback; ended with its value.
+struct Server {
+    _folder: TempDir,
+    url: String,
+    process: Child,
+}
+
+impl Server {
+    /// Starts one with these lines of configuration.
+    fn start(test: &str, lines: &str) -> Option<Self> {
+        let Some(binary) = binary() else {
+            skip(
+                test,
+                "there is no nats-server (scripts/services start nats)",
+            );
+            return None;
+        };
+        let port = free_port();
+        let folder = TempDir::new().unwrap();
+        let configuration = folder.path().join("nats.conf");
+        fs::write(
+            &configuration,
+            format!("listen: 127.0.0.1:{port}\n{lines}\n"),
+        )
+        .unwrap();
+        let process = Command::new(binary)
+            .arg("-c")
+            .arg(configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self {
+            _folder: folder,
+            url: format!("nats://127.0.0.1:{port}"),
+            process,
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "nats-server does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Some(server)
+    }
+
+    /// A gateway alone needs nothing but NATS.
+    fn check(&self, flags: &[&str]) -> Ended {
+        check(&self.url, flags)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn check(url: &str, flags: &[&str]) -> Ended {
+    let mut arguments = vec!["check", "--role", "gateway", "--nats", url];
+    arguments.extend(flags);
+    rookery(&arguments)
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+fn binary() -> Option<PathBuf> {
+    if let Some(named) = env::var_os("ROOKERY_NATS_SERVER") {
+        return Some(named.into());
+    }
+    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services");
+    let built = fs::read_dir(services).into_iter().flatten().flatten();
+    let built = built.map(|entry| entry.path().join("nats-server"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let installed = env::split_paths(&path).map(|folder| folder.join("nats-server"));
+    built.chain(installed).find(|binary| binary.is_file())
+}
+
+#[test]
+fn server_that_is_not_there_is_named() {
+    let url = format!("nats://127.0.0.1:{}", free_port());
+    let words = format!("NATS is not reachable at {url} (nats.servers)");
+    check(&url, &[]).with(UNAVAILABLE, &[&words]);
+}
+
+#[test]
+fn address_that_is_none_is_bad_configuration() {
+    check("nats://[", &[]).with(BAD_CONFIG, &["\"nats://[\"", "(nats.servers)"]);
+}
+
+#[test]
+fn file_that_is_missing_is_named_with_its_setting() {
+    for setting in ["nats.credentials_file", "nats.nkey_file", "nats.tls_ca"] {
+        let set = format!("{setting}=nowhere.pem");
+        let words = format!("cannot use the file nowhere.pem ({setting})");
+        let ended = check("nats://127.0.0.1:1", &["--set", &set]);
+        ended.with(BAD_CONFIG, &[&words]);
+    }
+}
+
+#[test]
+fn server_as_it_should_be_is_said_to_be_usable() {
+    let Some(server) = Server::start("nats, sound", "max_payload: 1MB") else {
+        return;
+    };
+    server
+        .check(&["--node", "n1"])
+        .with(CLEAN, &["node: \"n1\" does gateway\n", "carries rookery.>"]);
+}
+
+#[test]
+fn payload_limit_that_is_too_small_is_named() {
+    let Some(server) = Server::start("nats, payload", "max_payload: 64KB") else {
+        return;
+    };
+    server.check(&[]).with(
+        UNAVAILABLE,
+        &[
+            "messages of 65536 bytes at most, 1048576 are needed",
+            "max_payload",
+        ],
+    );
+}
+
+#[test]
+fn credentials_that_are_refused_are_named_and_not_shown() {
+    let lines = "authorization { user: rookery, password: secret }";
+    let Some(server) = Server::start("nats, credentials", lines) else {
+        return;
+    };
+    let user = ["--set", "nats.user=rookery", "--set"];
+    let right = [&user[..], &["nats.password=secret"]].concat();
+    server.check(&right).with(CLEAN, &["nats: "]);
+    let wrong = [&user[..], &["nats.password=hunter2"]].concat();
+    for flags in [&wrong[..], &[]] {
+        let ended = server.check(flags);
+        ended.with(UNAVAILABLE, &["refuses the credentials", "nats.password"]);
+        assert!(!ended.said.contains("hunter2"), "{}", ended.said);
+    }
+}
+
+#[test]
+fn subjects_that_are_not_allowed_are_named() {
+    let lines = "authorization { users: [ { user: a, password: b, permissions: \
+                 { publish: [\"chat.>\"], subscribe: [\"chat.>\"] } } ] }";
+    let Some(server) = Server::start("nats, subjects", lines) else {
+        return;
+    };
+    let flags = ["--set", "nats.user=a", "--set", "nats.password=b"];
+    let ended = server.check(&flags);
+    ended.with(UNAVAILABLE, &["allow rookery.>", "nats.subject_prefix"]);
+    let allowed = [&flags[..], &["--set", "nats.subject_prefix=chat"]].concat();
+    server.check(&allowed).with(CLEAN, &["carries chat.>"]);
+}
