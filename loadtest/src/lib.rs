@@ -3,9 +3,10 @@
 //! Reading order: [`client`] speaks the wire over a foreign WebSocket library; [`replica`] folds a
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
-//! recorders at random through whatever happens to the server; [`load`] measures sends; [`server`] runs the real binary as
-//! a child process; [`cluster`] runs many of them with NATS and a database, every wire through a
-//! [`proxy`]; [`wait`] is for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
+//! recorders at random through whatever happens to the server; [`load`] measures sends; [`server`]
+//! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
+//! every wire through a [`proxy`]; [`measure`] measures what users of such a cluster wait for;
+//! [`wait`] is for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
 //!
 //! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
 //! unknown until the final log tells; the checker is linear in the history.
@@ -17,6 +18,7 @@ pub mod cluster;
 pub mod history;
 pub mod limits;
 pub mod load;
+pub mod measure;
 pub mod proxy;
 pub mod recorder;
 pub mod replica;

@@ -1,5 +1,7 @@
 //! `rookery-loadtest`: records what a server does under a random workload, and judges histories.
 
+mod measuring;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     num::NonZeroU32,
@@ -10,11 +12,13 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use measuring::Measuring;
 use rookery_loadtest::{
     checker::{self, Report},
     client::ServerAddress,
     history::{Header, HistoryWriter},
     load::Load,
+    measure,
     workload::{Progress, Workload},
 };
 
@@ -42,6 +46,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// page is without holes and in order; cursors never went back, unread counts were right, and all
 /// clients end with the state the log gives.
 ///
+/// `failover`, `moves`, `rolling` and `lost` start a whole cluster on this machine, do something to
+/// it, and tell how long its clients waited. They need `scripts/services start nats cql`.
+///
 /// Exit status: 0 sound, 1 not sound (or the run failed), 64 bad arguments or file.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
@@ -66,6 +73,35 @@ enum Subcommands {
     /// and their bursts. Nothing is judged; `record` does that.
     #[command(after_help = LOAD_EXAMPLE)]
     Load(LoadArguments),
+    /// Measure the first ack in each room after a kill -9 of its owner.
+    Failover {
+        /// How many kills.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Measure the pause of a busy room when its shard moves to another node as planned.
+    Moves {
+        /// How many moves of probed rooms, at least.
+        #[arg(long, default_value_t = 100)]
+        moves: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Restart every process of a cluster under load, one after the other.
+    Rolling {
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Lose single NATS messages and measure until that is made good.
+    Lost {
+        /// How many messages.
+        #[arg(long, default_value_t = 40)]
+        times: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
 }
 
 #[derive(Args)]
@@ -144,6 +180,22 @@ async fn main() -> ExitCode {
         Subcommands::Check { history } => check(&history),
         Subcommands::Record(arguments) => record(arguments).await,
         Subcommands::Load(arguments) => load(arguments).await,
+        Subcommands::Failover { kills, measuring } => {
+            measuring
+                .run(async |setting| measure::failover(setting, kills).await)
+                .await
+        }
+        Subcommands::Moves { moves, measuring } => {
+            measuring
+                .run(async |setting| measure::moves(setting, moves).await)
+                .await
+        }
+        Subcommands::Rolling { measuring } => measuring.run(measure::rolling).await,
+        Subcommands::Lost { times, measuring } => {
+            measuring
+                .run(async |setting| measure::lost(setting, times).await)
+                .await
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! A TCP proxy between two processes of a cluster, to take the network away and give it back.
 //!
-//! It carries bytes and knows nothing of them. What it does with them is its [`Way`], which may
-//! change at any time, for connections that stand and for new ones.
+//! What it does with the bytes is its [`Way`], which may change at any time, for connections that
+//! stand and for new ones. One in front of a NATS server can also lose single messages ([`Loss`]).
 
-use std::{io, net::SocketAddr, time::Duration};
+mod nats;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,6 +19,8 @@ use tokio::{
 };
 
 use crate::limits::{PROXY_CHUNKS_MAX, PROXY_READ_BYTES};
+pub use nats::Loss;
+use nats::{Filter, Losing};
 
 /// What becomes of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ impl Way {
 pub struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    loss: Option<Arc<Losing>>,
     /// The task that accepts, and in it those that carry.
     _accepting: JoinSet<()>,
 }
@@ -71,14 +76,31 @@ impl Proxy {
     /// # Errors
     /// The address is taken.
     pub async fn start(listen: SocketAddr, server: SocketAddr) -> io::Result<Self> {
+        Self::with(listen, server, None).await
+    }
+
+    /// The same in front of a NATS server: it can lose messages that clients publish.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub async fn start_for_nats(listen: SocketAddr, server: SocketAddr) -> io::Result<Self> {
+        Self::with(listen, server, Some(Arc::default())).await
+    }
+
+    async fn with(
+        listen: SocketAddr,
+        server: SocketAddr,
+        loss: Option<Arc<Losing>>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (way, watched) = watch::channel(Way::Open);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, server, watched));
+        accepting.spawn(accept(listener, server, watched, loss.clone()));
         Ok(Self {
             address,
             way,
+            loss,
             _accepting: accepting,
         })
     }
@@ -93,15 +115,35 @@ impl Proxy {
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
+
+    /// Changes which published messages are lost.
+    ///
+    /// # Panics
+    /// The proxy is not one [for NATS](Self::start_for_nats).
+    pub fn lose(&self, loss: Loss) {
+        let losing = self.loss.as_ref();
+        losing.expect("the proxy is one for NATS").set(loss);
+    }
+
+    /// How many published messages were lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.loss.as_ref().map_or(0, |losing| losing.count())
+    }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, way: watch::Receiver<Way>) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    way: watch::Receiver<Way>,
+    loss: Option<Arc<Losing>>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    connections.spawn(carry(client, server, way.clone()));
+                    connections.spawn(carry(client, server, way.clone(), loss.clone()));
                 }
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -109,7 +151,12 @@ async fn accept(listener: TcpListener, server: SocketAddr, way: watch::Receiver<
     }
 }
 
-async fn carry(mut client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
+async fn carry(
+    mut client: TcpStream,
+    server: SocketAddr,
+    mut way: watch::Receiver<Way>,
+    loss: Option<Arc<Losing>>,
+) {
     let cutting = cut(way.clone());
     let carried = async {
         way.wait_for(|way| *way != Way::Stalled).await.ok()?;
@@ -120,8 +167,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut way: watch::Receiv
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
-            () = pump(from_client, to_server, way.clone(), Direction::ToServer) => {}
-            () = pump(from_server, to_client, way.clone(), Direction::ToClient) => {}
+            () = pump(from_client, to_server, way.clone(), Direction::ToServer, loss) => {}
+            () = pump(from_server, to_client, way.clone(), Direction::ToClient, None) => {}
         }
         Some(())
     };
@@ -149,16 +196,18 @@ async fn pump(
     mut to: WriteHalf<'_>,
     way: watch::Receiver<Way>,
     direction: Direction,
+    loss: Option<Arc<Losing>>,
 ) {
+    let mut filter = loss.map(Filter::new);
     let (keep, mut kept) = mpsc::channel::<(Instant, Vec<u8>)>(PROXY_CHUNKS_MAX);
     let reading = async {
         let mut buffer = vec![0; PROXY_READ_BYTES];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            if keep
-                .send((Instant::now(), buffer[..count].to_vec()))
-                .await
-                .is_err()
-            {
+            let bytes = match &mut filter {
+                Some(filter) => filter.pass(&buffer[..count]),
+                None => buffer[..count].to_vec(),
+            };
+            if keep.send((Instant::now(), bytes)).await.is_err() {
                 return;
             }
         }

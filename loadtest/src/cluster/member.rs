@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::{Database, ports::free_port};
 use crate::{
     limits::READY_DEADLINE,
-    proxy::{Proxy, Way},
+    proxy::{Loss, Proxy, Way},
     server::{Server, ServerOptions, Signal},
 };
 
@@ -66,7 +66,7 @@ impl Member {
         let mut nats = Vec::new();
         for server in nats_servers {
             let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-            let proxy = Proxy::start(any, *server).await?;
+            let proxy = Proxy::start_for_nats(any, *server).await?;
             options = options
                 .arg("--nats")
                 .arg(&format!("nats://{}", proxy.address()));
@@ -152,6 +152,19 @@ impl Member {
         for proxy in proxies {
             proxy.set(way);
         }
+    }
+
+    /// Changes which of the messages it publishes are lost.
+    pub fn lose(&self, loss: &Loss) {
+        for proxy in &self.nats {
+            proxy.lose(loss.clone());
+        }
+    }
+
+    /// How many of the messages it published were lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.nats.iter().map(Proxy::lost).sum()
     }
 
     /// Changes what gets through to one NATS server.

@@ -50,7 +50,10 @@ struct NatsServer {
 
 impl NatsServers {
     /// Starts them and waits until they serve and know each other.
-    pub(super) async fn start(binary: &Path, folder: &Path, count: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// What did not start, with its log.
+    pub async fn start(binary: &Path, folder: &Path, count: usize) -> Result<Self> {
         let port = || anyhow::Ok(SocketAddr::new(LOOPBACK, free_port(&[LOOPBACK])?));
         let mut listeners = Vec::new();
         let mut servers = Vec::new();
@@ -121,7 +124,7 @@ impl NatsServers {
     }
 
     /// Cuts the ways between the servers of `side` and the others.
-    pub(super) fn split(&self, side: &[usize]) {
+    pub fn split(&self, side: &[usize]) {
         for route in &self.routes {
             if side.contains(&route.from) != side.contains(&route.to) {
                 route.proxy.set(Way::Cut);
@@ -129,7 +132,8 @@ impl NatsServers {
         }
     }
 
-    pub(super) fn heal(&self) {
+    /// Opens all ways between the servers.
+    pub fn heal(&self) {
         for route in &self.routes {
             route.proxy.set(Way::Open);
         }

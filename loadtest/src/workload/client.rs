@@ -44,6 +44,7 @@ pub(super) async fn work(
         random,
         pause_until: Instant::now(),
         answer_due: None,
+        served_at: Instant::now(),
     };
     worker.run().await?;
     Ok(worker.client)
@@ -62,6 +63,8 @@ struct Worker {
     pause_until: Instant,
     /// When the connection is given up if nothing is answered; `None`: nothing is in flight.
     answer_due: Option<Instant>,
+    /// When it was acknowledged last.
+    served_at: Instant,
 }
 
 impl Worker {
@@ -153,6 +156,8 @@ impl Worker {
                 match answer {
                     Ok(answer) => {
                         self.progress.acked_one();
+                        self.progress.waited(self.served_at.elapsed());
+                        self.served_at = Instant::now();
                         if let Answer::Appended(appended) = answer {
                             self.progress.appended_one(&appended);
                         }

@@ -7,6 +7,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use rookery_proto::v1;
@@ -29,6 +30,7 @@ pub struct Progress {
     reconnects: AtomicU64,
     open: AtomicI64,
     rooms: Mutex<BTreeMap<String, RoomProgress>>,
+    longest_wait_ms: AtomicU64,
 }
 
 /// What was acknowledged in one room.
@@ -88,6 +90,12 @@ impl Progress {
         room.epoch = room.epoch.max(appended.epoch);
     }
 
+    /// A client was acknowledged this long after the last time, or since it began.
+    pub(super) fn waited(&self, wait: Duration) {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.longest_wait_ms.fetch_max(wait, Relaxed);
+    }
+
     pub(super) fn refused_one(&self, error: &v1::Error) {
         self.refused.fetch_add(1, Relaxed);
         if maybe(error.code()) || error.code() == v1::error::Code::Overloaded {
@@ -139,6 +147,12 @@ impl Progress {
     pub fn rooms(&self) -> BTreeMap<String, RoomProgress> {
         let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.clone()
+    }
+
+    /// The longest time any client was without an ack, its own pace included.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        Duration::from_millis(self.longest_wait_ms.load(Relaxed))
     }
 
     /// Commands whose outcome was unknown when their connection ended.

@@ -18,6 +18,9 @@ use crate::{database::Database, trial};
 
 /// Commits after each of its changes.
 const COMMITS: u64 = 150;
+/// A commit and its fence read, on a machine that starts a database beside them. A coordinator that
+/// does not know yet that a replica is paused waits for its answer to a read.
+const SLOWEST_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
     vec![trial(
@@ -72,8 +75,7 @@ async fn killed_or_paused_replica_is_not_noticed(database: Arc<Database>) {
         assert!(matches!(claim, Ok(Claim::Taken(_))), "{claim:?}");
         owner = next;
     }
-    // How long is a measurement's matter: a request that took longer than its timeout has failed.
-    println!("slowest commit with its fence read: {slowest:?}");
+    assert!(slowest < SLOWEST_MAX, "a commit took {slowest:?}");
     let rows: Vec<_> = (1..=head).map(|offset| message(offset, 1)).collect();
     assert_eq!(store.log_tail(&room, 10_000).await.unwrap(), rows);
     store.close().await;

@@ -1,0 +1,73 @@
+//! How long a busy room pauses when its shard moves as planned.
+
+use anyhow::{Result, ensure};
+use tokio::time::{Instant, sleep};
+
+use super::{LOOK, Measured, Prober, Setting, at_rest, millis, verify};
+use crate::{bench::Histogram, limits::CLUSTER_READY_DEADLINE};
+
+/// Adds a fourth node and stops it again until so many probed rooms have moved, and measures from
+/// the last ack of the old owner to the first of the new one. The probers' own pace is part of it.
+///
+/// # Errors
+/// Rooms do not move, or an acknowledged message is not in history.
+pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
+    let mut cluster = setting.cluster(3, 2).await?;
+    let probers = setting.probe(&cluster).await?;
+    let mut pauses = Histogram::default();
+    let (mut refused, mut unknown, mut changes) = (0, 0, 0);
+    at_rest(&cluster).await?;
+    let quiet = gaps(&probers, &vec![0; probers.len()]);
+    while pauses.count() < wanted as u64 {
+        changes += 1;
+        ensure!(changes <= wanted, "rooms do not move");
+        let before: Vec<usize> = probers.iter().map(Prober::count).collect();
+        match cluster.nodes.get_mut(3) {
+            None => cluster.add_node().await?,
+            Some(fourth) if fourth.runs() => fourth.stop().await?,
+            Some(fourth) => fourth.restart().await?,
+        }
+        at_rest(&cluster).await?;
+        let began = Instant::now();
+        while probers
+            .iter()
+            .zip(&before)
+            .any(|(prober, before)| prober.count() <= before + 1)
+        {
+            ensure!(
+                began.elapsed() < CLUSTER_READY_DEADLINE,
+                "a room does not work"
+            );
+            sleep(LOOK).await;
+        }
+        for (prober, before) in probers.iter().zip(&before) {
+            let acks = prober.acks_from(before.saturating_sub(1));
+            for two in acks.windows(2).filter(|two| two[0].epoch != two[1].epoch) {
+                pauses.record(millis(two[1].at.duration_since(two[0].at)));
+            }
+            refused += acks.iter().map(|ack| ack.refused).sum::<u32>();
+            unknown += acks.iter().map(|ack| ack.unknown).sum::<u32>();
+        }
+    }
+    let acks = verify(probers, &cluster).await?;
+    Ok(Measured {
+        what: "pause of a busy room when its shard moves".to_owned(),
+        times: pauses,
+        notes: vec![
+            format!("between two acks when nothing moves, in ms: {quiet}"),
+            format!("clients saw {refused} refusals and {unknown} missing answers"),
+            format!("{acks} acks, all of them in history once"),
+        ],
+    })
+}
+
+/// Times between two acks.
+fn gaps(probers: &[Prober], from: &[usize]) -> Histogram {
+    let mut gaps = Histogram::default();
+    for (prober, from) in probers.iter().zip(from) {
+        for two in prober.acks_from(*from).windows(2) {
+            gaps.record(millis(two[1].at.duration_since(two[0].at)));
+        }
+    }
+    gaps
+}

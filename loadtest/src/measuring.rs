@@ -1,0 +1,84 @@
+//! The commands that start a cluster and measure it.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use rookery_loadtest::{
+    cluster::Database,
+    measure::{Measured, Setting},
+};
+
+use crate::{BAD_INPUT, UNSOUND, say};
+
+/// What every measurement needs.
+#[derive(Args)]
+pub(crate) struct Measuring {
+    /// The program rookery.
+    #[arg(long, env = "ROOKERY_BIN", default_value = "target/release/rookery")]
+    rookery: PathBuf,
+    /// The program nats-server.
+    #[arg(long, env = "ROOKERY_NATS_SERVER", default_value = "nats-server")]
+    nats_server: PathBuf,
+    /// The database that scripts/services has started: HOST:PORT,HOST:PORT,…
+    #[arg(long, env = "ROOKERY_TEST_CQL")]
+    cql: String,
+    /// The script that started it.
+    #[arg(long, default_value = "scripts/services")]
+    services: PathBuf,
+    /// An empty or new folder for logs; kept.
+    #[arg(long)]
+    folder: PathBuf,
+    /// Decides what is chosen at random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Rooms that are probed.
+    #[arg(long, default_value_t = 24)]
+    rooms: usize,
+    /// Milliseconds between an ack and the next message of a room.
+    #[arg(long, default_value_t = 10)]
+    pace: u64,
+}
+
+impl Measuring {
+    pub(crate) async fn run(
+        self,
+        measure: impl AsyncFnOnce(&Setting) -> Result<Measured>,
+    ) -> ExitCode {
+        let setting = match self.setting() {
+            Ok(setting) => setting,
+            Err(error) => {
+                say(&format!("error: {error:#}"));
+                return BAD_INPUT.into();
+            }
+        };
+        match measure(&setting).await {
+            Ok(measured) => {
+                say(&measured.to_string());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                say(&format!("error: {error:#}"));
+                UNSOUND.into()
+            }
+        }
+    }
+
+    fn setting(self) -> Result<Setting> {
+        let folder = &self.folder;
+        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        let here = |path: PathBuf| {
+            let whole = path.canonicalize();
+            whole.with_context(|| format!("find {}", path.display()))
+        };
+        Ok(Setting {
+            binary: here(self.rookery)?,
+            nats_binary: self.nats_server,
+            database: Database::new(here(self.services)?, &self.cql)?,
+            folder: here(self.folder)?,
+            seed: self.seed,
+            rooms: self.rooms,
+            pace: Duration::from_millis(self.pace),
+        })
+    }
+}

@@ -1,0 +1,348 @@
+//! One fault: what happens, to whom, and how it ends.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use fastrand::Rng;
+use rookery_loadtest::{
+    cluster::{Cluster, Member, Side, Wire},
+    limits::CLUSTER_READY_DEADLINE,
+    proxy::{Loss, Way},
+    server::Signal,
+    workload::Progress,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::recovery::Mark;
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// SIGKILL; started again when every room works without it.
+    KillNode,
+    /// SIGKILL; started again a moment later.
+    KillGateway,
+    /// SIGSTOP for longer than anybody waits for it, then SIGCONT.
+    PauseNode,
+    /// SIGTERM and a new start: a deploy.
+    StopNode,
+    StopGateway,
+    /// A fourth node comes, or goes by SIGTERM.
+    ScaleNodes,
+    /// Connections to NATS are reset, new ones too.
+    CutNodeFromNats,
+    /// Connections to NATS stand; what the node says gets nowhere, or what it is told.
+    StallNodeFromNats,
+    CutNodeFromDatabase,
+    CutGatewayFromNats,
+    /// NATS loses some of what nodes or gateways publish.
+    LoseMessages,
+    /// All of NATS is killed and comes back.
+    RestartNats,
+    /// The only database node stops and comes back.
+    RestartDatabase,
+    /// One of three NATS servers is killed; it comes back when every room works without it.
+    KillNatsServer,
+    /// One NATS server with its nodes and gateways on one side, two on the other.
+    SplitNats,
+    /// One of three replicas is killed, and comes back.
+    KillReplica,
+}
+
+/// Long enough for everybody to take it for dead, and for others to take over.
+const PAUSE: Duration = Duration::from_secs(15);
+/// Counts every step of taking and handing over shards.
+const DUTIES: &str = "rookery_cluster_member_duties_total";
+/// A shard moves when another node has been its home for 5 s: without a step for this long, none
+/// is about to.
+const REST: Duration = Duration::from_secs(7);
+const REST_MAX: Duration = Duration::from_secs(90);
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What a fault needs to happen.
+pub(crate) struct Stage<'a> {
+    pub(crate) cluster: &'a mut Cluster,
+    pub(crate) rooms: &'a [String],
+    pub(crate) progress: &'a Progress,
+    pub(crate) random: &'a mut Rng,
+}
+
+impl Stage<'_> {
+    /// Lets it happen, ends it, and waits until every room works. Says what happened.
+    pub(crate) async fn happen(&mut self, kind: Kind) -> Result<String> {
+        let before = self.mark();
+        let what = match kind {
+            Kind::KillNode => self.kill_node().await?,
+            Kind::KillGateway => self.kill_gateway().await?,
+            Kind::PauseNode => self.pause_node().await?,
+            Kind::StopNode => self.stop_node().await?,
+            Kind::StopGateway => self.stop_gateway().await?,
+            Kind::ScaleNodes => self.scale_nodes().await?,
+            Kind::CutNodeFromNats => self.unwire_node(Wire::Nats, Way::Cut).await?,
+            Kind::StallNodeFromNats => {
+                let ways = [Way::Stalled, Way::OnlyToServer, Way::OnlyToClient];
+                let way = ways[self.random.usize(0..ways.len())];
+                self.unwire_node(Wire::Nats, way).await?
+            }
+            Kind::CutNodeFromDatabase => {
+                let ways = [Way::Cut, Way::Stalled];
+                let way = ways[self.random.usize(0..ways.len())];
+                self.unwire_node(Wire::Database, way).await?
+            }
+            Kind::CutGatewayFromNats => self.cut_gateway().await?,
+            Kind::LoseMessages => self.lose_messages().await?,
+            Kind::RestartNats => self.restart_nats().await?,
+            Kind::RestartDatabase => self.restart_database().await?,
+            Kind::KillNatsServer => self.kill_nats_server().await?,
+            Kind::SplitNats => self.split_nats().await?,
+            Kind::KillReplica => self.kill_replica().await?,
+        };
+        let over = self.mark();
+        let again = over.all_rooms_work(self.rooms, self.progress).await?;
+        self.cluster.ready(CLUSTER_READY_DEADLINE).await?;
+        let moved = before.moved(self.progress);
+        Ok(format!(
+            "{what}; then all rooms within {:.1} s; moved {}, refused {}, unknown {}, reconnects {}",
+            again.as_secs_f64(),
+            moved.len(),
+            self.progress.unavailable() - before.unavailable,
+            self.progress.unknown() - before.unknown,
+            self.progress.reconnects() - before.reconnects,
+        ))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark::of(self.progress)
+    }
+
+    /// Every room works; says within how long.
+    async fn works(&self) -> Result<String> {
+        let took = self
+            .mark()
+            .all_rooms_work(self.rooms, self.progress)
+            .await?;
+        Ok(format!("{:.1} s", took.as_secs_f64()))
+    }
+
+    /// For a time between these.
+    async fn hold(&mut self, least: u64, most: u64) -> Duration {
+        let held = Duration::from_millis(self.random.u64(least..=most));
+        sleep(held).await;
+        held
+    }
+
+    fn some_node(&mut self) -> usize {
+        let running = self.cluster.nodes.iter().enumerate();
+        let running: Vec<usize> = running
+            .filter(|(_, node)| node.runs())
+            .map(|(number, _)| number)
+            .collect();
+        running[self.random.usize(0..running.len())]
+    }
+
+    fn some_gateway(&mut self) -> usize {
+        self.random.usize(0..self.cluster.gateways.len())
+    }
+
+    async fn kill_node(&mut self) -> Result<String> {
+        let node = self.some_node();
+        self.cluster.nodes[node].kill9();
+        let took = self.works().await?;
+        self.cluster.nodes[node].restart().await?;
+        Ok(format!(
+            "{} killed, all rooms within {took}",
+            self.cluster.nodes[node].name()
+        ))
+    }
+
+    async fn kill_gateway(&mut self) -> Result<String> {
+        let gateway = self.some_gateway();
+        self.cluster.gateways[gateway].kill9();
+        self.hold(200, 3_000).await;
+        self.cluster.gateways[gateway].restart().await?;
+        Ok(format!("{} killed", self.cluster.gateways[gateway].name()))
+    }
+
+    async fn pause_node(&mut self) -> Result<String> {
+        let node = self.some_node();
+        self.cluster.nodes[node].signal(Signal::Stop)?;
+        let paused = Instant::now();
+        let took = self.works().await;
+        sleep_until(paused + PAUSE).await;
+        self.cluster.nodes[node].signal(Signal::Continue)?;
+        let name = self.cluster.nodes[node].name();
+        Ok(format!(
+            "{name} paused for {PAUSE:?}, all rooms within {}",
+            took?
+        ))
+    }
+
+    async fn stop_node(&mut self) -> Result<String> {
+        let node = self.some_node();
+        let before = self.mark();
+        self.cluster.nodes[node].stop().await?;
+        let took = self.works().await?;
+        self.cluster.nodes[node].restart().await?;
+        Ok(format!(
+            "{} stopped by SIGTERM ({} refused), all rooms within {took}",
+            self.cluster.nodes[node].name(),
+            self.progress.unavailable() - before.unavailable
+        ))
+    }
+
+    async fn stop_gateway(&mut self) -> Result<String> {
+        let gateway = self.some_gateway();
+        self.cluster.gateways[gateway].stop().await?;
+        self.cluster.gateways[gateway].restart().await?;
+        Ok(format!(
+            "{} stopped by SIGTERM",
+            self.cluster.gateways[gateway].name()
+        ))
+    }
+
+    async fn scale_nodes(&mut self) -> Result<String> {
+        // The first three stay.
+        match self.cluster.nodes.get_mut(3) {
+            None => self.cluster.add_node().await?,
+            Some(fourth) if fourth.runs() => {
+                fourth.stop().await?;
+                return Ok("n4 went by SIGTERM".to_owned());
+            }
+            Some(fourth) => fourth.restart().await?,
+        }
+        // Moves begin some seconds later.
+        self.hold(8_000, 10_000).await;
+        Ok("n4 came".to_owned())
+    }
+
+    async fn unwire_node(&mut self, wire: Wire, way: Way) -> Result<String> {
+        let node = self.some_node();
+        self.cluster.nodes[node].wire(wire, way);
+        let held = self.hold(1_000, 7_000).await;
+        self.cluster.nodes[node].wire(wire, Way::Open);
+        let name = self.cluster.nodes[node].name();
+        Ok(format!("{name} without {wire:?} ({way:?}) for {held:.1?}"))
+    }
+
+    async fn cut_gateway(&mut self) -> Result<String> {
+        let gateway = self.some_gateway();
+        self.cluster.gateways[gateway].wire(Wire::Nats, Way::Cut);
+        let held = self.hold(1_000, 5_000).await;
+        self.cluster.gateways[gateway].wire(Wire::Nats, Way::Open);
+        let name = self.cluster.gateways[gateway].name();
+        Ok(format!("{name} without NATS for {held:.1?}"))
+    }
+
+    async fn lose_messages(&mut self) -> Result<String> {
+        let one_in = self.random.u64(5..50);
+        let losers = if self.random.bool() {
+            &self.cluster.nodes
+        } else {
+            &self.cluster.gateways
+        };
+        let count = || losers.iter().map(Member::lost).sum::<u64>();
+        let before = count();
+        for member in losers {
+            member.lose(&Loss::OneIn(one_in));
+        }
+        sleep(Duration::from_millis(self.random.u64(2_000..5_000))).await;
+        for member in losers {
+            member.lose(&Loss::None);
+        }
+        let lost = count() - before;
+        ensure!(lost > 0, "nothing was published, so nothing was lost");
+        Ok(format!("{lost} messages lost, one in {one_in}"))
+    }
+
+    async fn restart_nats(&mut self) -> Result<String> {
+        self.cluster.nats.kill(0);
+        let held = self.hold(100, 4_000).await;
+        self.cluster.nats.restart(0).await?;
+        Ok(format!("NATS killed, back after {held:.1?}"))
+    }
+
+    async fn restart_database(&mut self) -> Result<String> {
+        let began = Instant::now();
+        self.cluster.database().each("restart", 0).await?;
+        Ok(format!("the database restarted in {:.1?}", began.elapsed()))
+    }
+
+    async fn kill_nats_server(&mut self) -> Result<String> {
+        let server = self.random.usize(0..self.cluster.nats.count());
+        self.cluster.nats.kill(server);
+        let took = self.works().await?;
+        self.hold(0, 2_000).await;
+        self.cluster.nats.restart(server).await?;
+        Ok(format!(
+            "NATS server {} killed, all rooms within {took}",
+            server + 1
+        ))
+    }
+
+    async fn split_nats(&mut self) -> Result<String> {
+        let alone = self.random.usize(0..self.cluster.nats.count());
+        let side = Side {
+            nats: vec![alone],
+            nodes: vec![self.some_node()],
+            gateways: vec![self.some_gateway()],
+        };
+        // What an earlier fault has set in motion is to be over.
+        let before = self.at_rest().await?;
+        let mark = self.mark();
+        self.cluster.split(&side);
+        let held = self.hold(5_000, 9_000).await;
+        self.cluster.heal();
+        let healed = self.works().await?;
+        let after = self.cluster.sum_over_nodes(DUTIES).await?;
+        ensure!(
+            (after - before).abs() < 0.5,
+            "nothing may move: {before} duties before the split, {after} after"
+        );
+        let moved = mark.moved(self.progress);
+        ensure!(moved.is_empty(), "nothing may move: {moved:?}");
+        Ok(format!(
+            "{side:?} split off for {held:.1?}, all rooms {healed} after"
+        ))
+    }
+
+    /// Waits until no shard has moved for longer than a move hesitates; gives the count of steps.
+    async fn at_rest(&self) -> Result<f64> {
+        let mut steps = self.cluster.sum_over_nodes(DUTIES).await?;
+        let (mut since, began) = (Instant::now(), Instant::now());
+        while since.elapsed() < REST {
+            sleep(LOOK).await;
+            let now = self.cluster.sum_over_nodes(DUTIES).await?;
+            if (now - steps).abs() > 0.5 {
+                (steps, since) = (now, Instant::now());
+            }
+            ensure!(began.elapsed() < REST_MAX, "shards move without end");
+        }
+        Ok(steps)
+    }
+
+    async fn kill_replica(&mut self) -> Result<String> {
+        let replica = self
+            .random
+            .usize(0..self.cluster.database().addresses().len());
+        let before = self.mark();
+        self.cluster.database().each("kill", replica).await?;
+        let took = self.works().await?;
+        self.hold(1_000, 3_000).await;
+        self.cluster.database().each("restart", replica).await?;
+        self.works().await?;
+        let (refused, unknown, reconnects) = (
+            self.progress.unavailable() - before.unavailable,
+            self.progress.unknown() - before.unknown,
+            self.progress.reconnects() - before.reconnects,
+        );
+        ensure!(
+            (refused, unknown, reconnects) == (0, 0, 0),
+            "no client may see that a replica is gone: {refused} refused, {unknown} unknown, \
+             {reconnects} reconnects"
+        );
+        Ok(format!(
+            "replica {} killed, all rooms within {took}",
+            replica + 1
+        ))
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether every room works, by what clients were acknowledged.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Result, bail};
+use rookery_loadtest::workload::{Progress, RoomProgress};
+use tokio::time::{Instant, interval};
+
+/// How long a room may be without an ack after a fault is over. The promise is 5 s after a kill;
+/// this is a test on a busy machine of two cores, and what is measured is in docs/reliability.md.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
+/// Acks a room must give to count as working.
+const ACKS: u64 = 2;
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What clients had seen at some moment.
+pub(crate) struct Mark {
+    rooms: BTreeMap<String, RoomProgress>,
+    at: Instant,
+    pub(crate) unavailable: u64,
+    pub(crate) unknown: u64,
+    pub(crate) reconnects: u64,
+}
+
+impl Mark {
+    pub(crate) fn of(progress: &Progress) -> Self {
+        Self {
+            rooms: progress.rooms(),
+            at: Instant::now(),
+            unavailable: progress.unavailable(),
+            unknown: progress.unknown(),
+            reconnects: progress.reconnects(),
+        }
+    }
+
+    /// Waits until every room has acknowledged since; gives how long that took.
+    pub(crate) async fn all_rooms_work(
+        &self,
+        rooms: &[String],
+        progress: &Progress,
+    ) -> Result<Duration> {
+        let mut look = interval(LOOK);
+        loop {
+            look.tick().await;
+            let now = progress.rooms();
+            let acked = |room: &String, of: &BTreeMap<String, RoomProgress>| {
+                of.get(room).map_or(0, |room| room.appended)
+            };
+            let dumb: Vec<&String> = rooms
+                .iter()
+                .filter(|room| acked(room, &now) < acked(room, &self.rooms) + ACKS)
+                .collect();
+            if dumb.is_empty() {
+                return Ok(self.at.elapsed());
+            }
+            if self.at.elapsed() > RECOVERY_MAX {
+                bail!("no ack within {RECOVERY_MAX:?} in {dumb:?} ({progress})");
+            }
+        }
+    }
+
+    /// Rooms whose ownership is another than it was.
+    pub(crate) fn moved(&self, progress: &Progress) -> Vec<String> {
+        let now = progress.rooms();
+        let before = self
+            .rooms
+            .iter()
+            .filter(|(room, was)| now.get(*room).is_some_and(|is| is.epoch != was.epoch));
+        before
+            .map(|(room, was)| format!("{room}: epoch {} then {}", was.epoch, now[room].epoch))
+            .collect()
+    }
+}
