@@ -30,4 +30,4 @@ pub use membership::{
     Duties, Duty, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig,
     MembershipPorts, Standing,
 };
-pub use placement::{ClusterPlacement, Owners, Placement, SingleNode};
+pub use placement::{ClusterPlacement, OwnerChanges, Owners, Placement, SingleNode};

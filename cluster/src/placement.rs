@@ -5,16 +5,32 @@ pub mod rendezvous;
 
 use std::sync::Arc;
 
-use rookery_proto::shard::Shard;
+use rookery_proto::{ids::Epoch, shard::Shard};
 use tokio::sync::watch;
 
-use crate::endpoint::{EndpointId, Role};
-pub use owners::Owners;
+use crate::{
+    endpoint::{EndpointId, Role},
+    membership::Claims,
+};
+pub use owners::{OwnerChanges, Owners};
 
 /// Says where the owner of a shard is. A wrong answer is cheap: the node says `NotOwner`.
 pub trait Placement: Send + Sync + 'static {
     /// The endpoint of that role that owns the shard, as far as known; `None`: nobody now.
     fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId>;
+
+    /// All owners now, and again each time one changes. By default none ever does.
+    fn watch(&self) -> watch::Receiver<Arc<Owners>> {
+        let mut owners = Owners::default();
+        for role in [Role::Rooms, Role::Presence] {
+            for shard in Shard::all() {
+                if let Some(owner) = self.owner(role, shard) {
+                    owners.claim(role, &owner, &Claims::from([(shard, Epoch::default())]));
+                }
+            }
+        }
+        watch::channel(Arc::new(owners)).1
+    }
 }
 
 /// Everything in one process: one endpoint a role owns all shards.
@@ -65,5 +81,9 @@ impl ClusterPlacement {
 impl Placement for ClusterPlacement {
     fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId> {
         self.owners.borrow().owner(role, shard).cloned()
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<Owners>> {
+        self.changes()
     }
 }

@@ -7,7 +7,7 @@ use rookery_proto::{
 
 use crate::{
     endpoint::{EndpointId, Role},
-    membership::Claims,
+    membership::{Claims, ShardSet},
 };
 
 /// Who owns what, as far as known.
@@ -15,6 +15,33 @@ use crate::{
 pub struct Owners {
     rooms: Table,
     presence: Table,
+}
+
+/// Shards that are not owned as they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerChanges {
+    /// Of rooms.
+    pub rooms: ShardSet,
+    /// Of users.
+    pub presence: ShardSet,
+}
+
+impl OwnerChanges {
+    /// Whether that shard of that role is among them.
+    #[must_use]
+    pub fn contains(&self, role: Role, shard: Shard) -> bool {
+        match role {
+            Role::Rooms => self.rooms.contains(shard),
+            Role::Presence => self.presence.contains(shard),
+            Role::Gateway => false,
+        }
+    }
+
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.presence.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +59,14 @@ impl Default for Table {
     }
 }
 
+impl Table {
+    fn changes_since(&self, before: &Self) -> ShardSet {
+        let pairs = Shard::all().zip(self.0.iter().zip(&before.0));
+        let changed = pairs.filter(|(_, (now, before))| now != before);
+        changed.map(|(shard, _)| shard).collect()
+    }
+}
+
 impl Owners {
     /// The owner of a shard.
     #[must_use]
@@ -43,6 +78,22 @@ impl Owners {
     #[must_use]
     pub fn epoch(&self, role: Role, shard: Shard) -> Option<Epoch> {
         self.entry(role, shard).map(|owner| owner.epoch)
+    }
+
+    /// Whether any shard of that role has an owner.
+    #[must_use]
+    pub fn any(&self, role: Role) -> bool {
+        Shard::all().any(|shard| self.owner(role, shard).is_some())
+    }
+
+    /// Shards whose owner, or the epoch under which it owns them, is another than in `before`: who
+    /// listened there may be forgotten.
+    #[must_use]
+    pub fn changes_since(&self, before: &Self) -> OwnerChanges {
+        OwnerChanges {
+            rooms: self.rooms.changes_since(&before.rooms),
+            presence: self.presence.changes_since(&before.presence),
+        }
     }
 
     /// Somebody says it owns these. Of two who say so, the higher epoch wins.
@@ -98,6 +149,31 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owner_and_epoch_of_a_shard_are_changes_of_it_alone() {
+        let [shard, other] = ["general", "random"].map(Shard::of);
+        let [one, two] = [1, 2].map(|it| EndpointId::new(Role::Rooms, it));
+        let owned = |by: &EndpointId, epoch| {
+            let mut owners = Owners::default();
+            owners.claim(Role::Rooms, by, &Claims::from([(shard, Epoch(epoch))]));
+            owners
+        };
+        let nobody = Owners::default();
+        assert!(owned(&one, 1).any(Role::Rooms) && !owned(&one, 1).any(Role::Presence));
+        assert!(owned(&one, 1).changes_since(&owned(&one, 1)).is_empty());
+        for (before, now) in [
+            (&nobody, &owned(&one, 1)),
+            (&owned(&one, 1), &owned(&two, 1)),
+            (&owned(&one, 1), &owned(&one, 2)),
+            (&owned(&one, 1), &nobody),
+        ] {
+            let changes = now.changes_since(before);
+            assert!(changes.contains(Role::Rooms, shard));
+            assert!(!changes.contains(Role::Rooms, other));
+            assert!(!changes.contains(Role::Presence, shard));
+        }
+    }
 
     #[test]
     fn higher_epoch_wins_and_a_promise_yields_to_the_new_owner() {
