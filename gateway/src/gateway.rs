@@ -8,7 +8,7 @@ use std::{
 };
 
 use rookery_cluster::{
-    Bus, BusError, Clock, Inbox, Links, Placement,
+    Bus, BusError, Clock, Inbox, Links, Placement, Role,
     task::{TaskKind, spawn},
 };
 use tokio::{
@@ -76,6 +76,7 @@ pub struct StopReport {
 /// A running gateway.
 pub struct Gateway {
     local_addr: SocketAddr,
+    knows_owners: watch::Receiver<bool>,
     lanes: Lanes,
     threads: Mutex<Option<Stopped>>,
     stop_accepting: watch::Sender<bool>,
@@ -106,10 +107,13 @@ pub async fn start(config: GatewayConfig, ports: GatewayPorts) -> Result<Gateway
         .await
         .map_err(StartError::Inbox)?;
 
+    let mut owners = ports.placement.watch();
+    let known = Arc::clone(&owners.borrow_and_update());
+    let (any_owner, knows_owners) = watch::channel(known.any(Role::Rooms));
     let settings = Arc::new(Settings::new(&config, Arc::clone(&verifier)));
     let worker = |lane| {
-        let uplink = ClusterUplink::new(ports.links.clone(), Arc::clone(&ports.placement));
-        Worker::new(lane, Arc::clone(&settings), uplink)
+        let uplink = ClusterUplink::new(ports.links.clone());
+        Worker::new(lane, Arc::clone(&settings), uplink, Arc::clone(&known))
     };
     let (lanes, threads) =
         Lanes::start(lane_count(config.lanes), &ports.clock, worker).map_err(StartError::Lane)?;
@@ -129,6 +133,11 @@ pub async fn start(config: GatewayConfig, ports: GatewayPorts) -> Result<Gateway
         ),
         spawn(
             TaskKind::Service,
+            "gateway owners",
+            hub::run_owners(owners, known, any_owner, lanes.clone()),
+        ),
+        spawn(
+            TaskKind::Service,
             "hub ticks",
             hub::run_ticks(lanes.clone()),
         ),
@@ -136,6 +145,7 @@ pub async fn start(config: GatewayConfig, ports: GatewayPorts) -> Result<Gateway
     tracing::info!(listen.addr = %local_addr, "gateway started");
     Ok(Gateway {
         local_addr,
+        knows_owners,
         lanes,
         threads: Mutex::new(Some(threads)),
         stop_accepting,
@@ -158,6 +168,13 @@ impl Gateway {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Whether any room has an owner that this gateway knows. While none has, every command would
+    /// wait in vain: not a gateway for new clients.
+    #[must_use]
+    pub fn knows_owners(&self) -> watch::Receiver<bool> {
+        self.knows_owners.clone()
     }
 
     /// Connections open now.

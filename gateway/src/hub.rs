@@ -6,7 +6,8 @@
 //!
 //! Reading order: `input` is what reaches a lane, `worker` how it is decided, in `lifecycle`
 //! (welcome, tokens, heartbeat, close), `commands` and `replies` (asking owners), `stream` (room
-//! events); `session`, `room`, `requests` hold the state, `queue`, `wire`, `uplink` are the ends,
+//! events), `retries` (owners that change, links that lose); `session`, `room`, `requests`, `routes`
+//! hold the state, `queue`, `wire`, `uplink` are the ends,
 //! `lane` and `inbox` the thread and the task around it.
 
 mod bucket;
@@ -15,12 +16,15 @@ mod inbox;
 mod input;
 mod lane;
 mod lifecycle;
+mod owners;
 mod queue;
 mod refusals;
 mod replies;
 mod requests;
+mod retries;
 mod room;
 mod room_id;
+mod routes;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -33,6 +37,7 @@ mod worker;
 pub(crate) use inbox::run as run_inbox;
 pub(crate) use input::{Input, Opened};
 pub(crate) use lane::{Lane, Lanes, Offered, Stopped, run_ticks};
+pub(crate) use owners::run as run_owners;
 pub(crate) use session::Settings;
 pub(crate) use uplink::ClusterUplink;
 pub(crate) use wire::Socket;

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use rookery_proto::limits::{FRAME_BYTES_MAX, TEXT_BYTES_MAX};
+use rookery_proto::limits::{
+    DEVICE_BYTES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX, USER_ID_BYTES_MAX,
+};
 
 /// Inputs waiting for one lane. A lane handles a million a second, so this is a few milliseconds
 /// of work. When full, readers wait (and so do their clients, by TCP), and so does the inbox.
@@ -35,11 +37,29 @@ pub const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 /// One line of `rooms` may take this long; the page then says `unavailable` for it. Shorter than
 /// [`REQUEST_DEADLINE`] so that one lost owner does not cost the client the whole page.
 pub const SUMMARY_DEADLINE: Duration = Duration::from_secs(4);
-/// Between two tries of a request whose owner was not the owner, or that has none.
+/// Between two tries of a request whose owner was not the owner, or that has none. Doubles up to
+/// [`OWNER_RETRY_MAX`]; a change of owner ends it.
 pub const OWNER_RETRY: Duration = Duration::from_millis(50);
+/// Longest such pause.
+pub const OWNER_RETRY_MAX: Duration = Duration::from_millis(400);
+/// How long the answer of a lost owner is waited for, where asking another could do a thing twice.
+/// Longer than an answer takes that is on its way; then UNAVAILABLE.
+/// Metric: `rookery_gateway_requests_abandoned_total`.
+pub const DOUBT_GRACE: Duration = Duration::from_millis(500);
 
-/// A resync without an answer is sent again after this time.
-pub const RESYNC_RETRY: Duration = Duration::from_secs(2);
+/// A resync without an answer is sent again after this time, which doubles up to
+/// [`RESYNC_RETRY_MAX`]. Longer than a room takes to wake.
+pub const RESYNC_RETRY: Duration = Duration::from_millis(300);
+/// Longest time between two resyncs of a room that nobody answers.
+pub const RESYNC_RETRY_MAX: Duration = Duration::from_secs(2);
+/// Sessions named in one packet of a resync: with the longest names still half of what the bus
+/// carries. More follow in further packets.
+pub const RESYNC_SESSIONS_MAX: usize = 1_024;
+/// Watched users asked for at once after their shard moved; the rest wait. A tenth of what a lane
+/// may have waiting. Metric: `rookery_gateway_requests_waiting`.
+pub const REWATCHES_MAX: usize = 4_096;
+/// Peers whose silence is remembered, and whose links a lane has at hand. Over it all are forgotten.
+pub const PEERS_REMEMBERED_MAX: usize = 1_024;
 /// Events of one room kept behind a hole until the resync is answered. Over it the newest is
 /// dropped, which the next resync fetches.
 pub const RESYNC_HELD_EVENTS_MAX: usize = 1_024;
@@ -81,5 +101,11 @@ const _: () = assert!(READ_BYTES >= FRAME_BYTES_MAX);
 const _: () = assert!(LANE_REQUEST_BYTES_MAX >= 1_000 * TEXT_BYTES_MAX);
 const _: () = assert!(SUMMARY_DEADLINE.as_millis() * 2 < REQUEST_DEADLINE.as_millis());
 const _: () = assert!(OWNER_RETRY.as_millis() >= TIMER_TICK.as_millis());
-const _: () = assert!(OWNER_RETRY.as_millis() * 10 < REQUEST_DEADLINE.as_millis());
+const _: () = assert!(OWNER_RETRY_MAX.as_millis() * 10 < REQUEST_DEADLINE.as_millis());
+const _: () = assert!(DOUBT_GRACE.as_millis() * 4 < REQUEST_DEADLINE.as_millis());
+const _: () = assert!(REWATCHES_MAX * 10 <= LANE_REQUESTS_MAX);
+const _: () = assert!(
+    RESYNC_SESSIONS_MAX * (USER_ID_BYTES_MAX + NAME_BYTES_MAX + DEVICE_BYTES_MAX + 64)
+        < rookery_cluster::limits::PAYLOAD_BYTES_MAX
+);
 const _: () = assert!(TIMER_SLOTS.is_power_of_two());

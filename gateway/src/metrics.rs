@@ -18,12 +18,17 @@ const BYTES_OUT: &str = "rookery_gateway_sent_bytes_total";
 const WRITES: &str = "rookery_gateway_writes_total";
 const EVENTS: &str = "rookery_gateway_events_total";
 const RESYNCS: &str = "rookery_gateway_resyncs_total";
+const ROOMS_MOVED: &str = "rookery_gateway_rooms_moved_total";
+const OWNERS_CHANGED: &str = "rookery_gateway_owners_changed_total";
+const RETRIED: &str = "rookery_gateway_requests_retried_total";
+const ABANDONED: &str = "rookery_gateway_requests_abandoned_total";
 const SLOW_READERS: &str = "rookery_gateway_slow_readers_closed_total";
 const DEAD_PEERS: &str = "rookery_gateway_dead_peers_closed_total";
 const UNANSWERED: &str = "rookery_gateway_requests_unanswered_total";
 const ERRORS: &str = "rookery_gateway_errors_total";
 const LANE_INPUTS: &str = "rookery_gateway_lane_inputs";
 const REQUESTS_WAITING: &str = "rookery_gateway_requests_waiting";
+const SHARDS_HELD: &str = "rookery_gateway_shards_held";
 const BATCH_INPUTS: &str = "rookery_gateway_batch_inputs";
 
 /// Describes the metrics; called once by the binary.
@@ -37,6 +42,23 @@ pub fn describe() {
     describe_counter!(WRITES, "System calls that wrote to sockets");
     describe_counter!(EVENTS, "Room events taken, once per lane");
     describe_counter!(RESYNCS, "Times a lane asked for a room's missing events");
+    describe_counter!(
+        ROOMS_MOVED,
+        "Rooms with listeners whose owner changed, once per lane"
+    );
+    describe_counter!(OWNERS_CHANGED, "Shards whose owner or epoch changed");
+    describe_counter!(
+        RETRIED,
+        "Requests sent again, to another owner or after a loss"
+    );
+    describe_counter!(
+        ABANDONED,
+        "Requests of unknown outcome that could not be sent again"
+    );
+    describe_gauge!(
+        SHARDS_HELD,
+        "Shards of a lane whose requests wait for an owner"
+    );
     describe_counter!(SLOW_READERS, "Sessions closed because their queue was full");
     describe_counter!(DEAD_PEERS, "Sessions closed because nothing came from them");
     describe_counter!(UNANSWERED, "Requests whose owner did not answer in time");
@@ -45,6 +67,11 @@ pub fn describe() {
     describe_gauge!(REQUESTS_WAITING, "Requests of a lane without an answer");
     describe_histogram!(BATCH_INPUTS, "Inputs a lane handled between two flushes");
     crate::http::metrics::describe();
+}
+
+/// Shards changed owners.
+pub(crate) fn owners_changed(shards: usize) {
+    counter!(OWNERS_CHANGED).increment(shards as u64);
 }
 
 /// Codes of the wire's error table, as labels.
@@ -64,6 +91,9 @@ pub(crate) struct Counts {
     pub(crate) slow_readers: u64,
     pub(crate) dead_peers: u64,
     pub(crate) unanswered: u64,
+    pub(crate) rooms_moved: u64,
+    pub(crate) retried: u64,
+    pub(crate) abandoned: u64,
     errors: [u32; CODES],
 }
 
@@ -80,8 +110,9 @@ pub(crate) struct LaneMetrics {
     sessions: Gauge,
     inputs: Gauge,
     requests: Gauge,
+    held: Gauge,
     batch: Histogram,
-    counters: [Counter; 11],
+    counters: [Counter; 14],
 }
 
 impl LaneMetrics {
@@ -90,7 +121,8 @@ impl LaneMetrics {
         Self {
             sessions: gauge!(SESSIONS, "lane" => lane.clone()),
             inputs: gauge!(LANE_INPUTS, "lane" => lane.clone()),
-            requests: gauge!(REQUESTS_WAITING, "lane" => lane),
+            requests: gauge!(REQUESTS_WAITING, "lane" => lane.clone()),
+            held: gauge!(SHARDS_HELD, "lane" => lane),
             batch: histogram!(BATCH_INPUTS),
             counters: [
                 OPENED,
@@ -104,6 +136,9 @@ impl LaneMetrics {
                 SLOW_READERS,
                 DEAD_PEERS,
                 UNANSWERED,
+                ROOMS_MOVED,
+                RETRIED,
+                ABANDONED,
             ]
             .map(|name| counter!(name)),
         }
@@ -124,6 +159,9 @@ impl LaneMetrics {
             counts.slow_readers,
             counts.dead_peers,
             counts.unanswered,
+            counts.rooms_moved,
+            counts.retried,
+            counts.abandoned,
         ];
         for (counter, value) in self.counters.iter().zip(values) {
             if value > 0 {
@@ -141,6 +179,7 @@ impl LaneMetrics {
             self.sessions.set(state.sessions as f64);
             self.inputs.set(state.inputs_waiting as f64);
             self.requests.set(state.requests_waiting as f64);
+            self.held.set(state.shards_held as f64);
             if state.batch_inputs > 0 {
                 self.batch.record(state.batch_inputs as f64);
             }
@@ -154,5 +193,6 @@ pub(crate) struct LaneState {
     pub(crate) sessions: usize,
     pub(crate) inputs_waiting: usize,
     pub(crate) requests_waiting: usize,
+    pub(crate) shards_held: usize,
     pub(crate) batch_inputs: usize,
 }

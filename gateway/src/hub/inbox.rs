@@ -12,32 +12,55 @@ use rookery_proto::{
     link::{self, Packet, packet, user_delivery},
     v1::{Event, Notice, event, notice},
 };
+use rustc_hash::FxHashSet;
 
 use super::{
     input::{Delivery, Input, LinkPacket, Resynced, RoomEvent, RoomSignal},
     lane::Lanes,
 };
-use crate::protocol::{Body, SharedFrame};
+use crate::{
+    limits::PEERS_REMEMBERED_MAX,
+    protocol::{Body, SharedFrame},
+};
 
 /// Runs until the bus is gone.
 pub(crate) async fn run(mut inbox: Inbox, lanes: Lanes) {
+    // Peers that were silent may have dropped what they knew of us, also where their stream to us
+    // begins anew without a hole.
+    let mut silent = FxHashSet::default();
     while let Some(inbound) = inbox.next().await {
         match inbound {
             Inbound::Packets { from, packets } => hand_over(&lanes, &from, packets).await,
             // What it said from its first batch on is whole; otherwise `Lost` follows.
-            Inbound::Opened { from } => tracing::info!(peer.id = %from, "peer heard"),
+            Inbound::Opened { from } => {
+                tracing::info!(peer.id = %from, "peer heard");
+                if silent.remove(&from) {
+                    tell(&lanes, &from, &LinkPacket::Lost).await;
+                }
+            }
             Inbound::Lost { from } => {
                 tracing::warn!(peer.id = %from, "link lost packets");
-                lanes
-                    .tell(|| Input::Link {
-                        from: from.clone(),
-                        packets: vec![LinkPacket::Lost],
-                    })
-                    .await;
+                tell(&lanes, &from, &LinkPacket::Lost).await;
             }
-            Inbound::Silent { from } => tracing::warn!(peer.id = %from, "peer is silent"),
+            Inbound::Silent { from } => {
+                tracing::warn!(peer.id = %from, "peer is silent");
+                tell(&lanes, &from, &LinkPacket::Silent).await;
+                if silent.len() >= PEERS_REMEMBERED_MAX {
+                    silent.clear();
+                }
+                silent.insert(from);
+            }
         }
     }
+}
+
+async fn tell(lanes: &Lanes, from: &EndpointId, packet: &LinkPacket) {
+    lanes
+        .tell(|| Input::Link {
+            from: from.clone(),
+            packets: vec![packet.clone()],
+        })
+        .await;
 }
 
 async fn hand_over(lanes: &Lanes, from: &EndpointId, packets: Vec<Packet>) {
@@ -151,6 +174,7 @@ fn resynced(events: link::RoomEvents) -> Resynced {
         epoch: events.epoch,
         head: events.head,
         reset: events.reset,
+        number: events.number,
     }
 }
 

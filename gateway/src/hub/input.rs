@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rookery_cluster::EndpointId;
+use rookery_cluster::{EndpointId, OwnerChanges, Owners};
 use rookery_proto::{close::CloseCode, ids::SessionId, link::Reply, v1::client_frame::Command};
 
 use super::wire::Socket;
@@ -47,6 +47,8 @@ pub(crate) enum Input<W = Socket> {
         from: EndpointId,
         packets: Vec<LinkPacket>,
     },
+    /// Shards have other owners. Sent by the owners task, each change once and in order.
+    Owners(Arc<NewOwners>),
     /// Time has passed. Lost when the lane is full, which looks at the clock with each batch.
     Tick,
     /// Sent by [`Gateway::move_sessions`](crate::Gateway::move_sessions).
@@ -67,6 +69,13 @@ pub(crate) struct Opened<W> {
     pub(crate) device: Option<String>,
 }
 
+/// Who owns what from now on, and what differs from before.
+#[derive(Debug)]
+pub(crate) struct NewOwners {
+    pub(crate) owners: Arc<Owners>,
+    pub(crate) changes: OwnerChanges,
+}
+
 /// A packet from a peer, prepared once for all lanes.
 #[derive(Clone, Debug)]
 pub(crate) enum LinkPacket {
@@ -82,6 +91,8 @@ pub(crate) enum LinkPacket {
     Delivery(Arc<Delivery>),
     /// The peer's stream to us had a hole, or starts anew.
     Lost,
+    /// The peer has said nothing for a while.
+    Silent,
 }
 
 /// See `link.RoomEvent`.
@@ -103,6 +114,8 @@ pub(crate) struct Resynced {
     pub(crate) head: u64,
     pub(crate) reset: bool,
     pub(crate) events: Vec<Arc<RoomEvent>>,
+    /// Of the resync answered.
+    pub(crate) number: u64,
 }
 
 /// See `link.RoomSignal`.

@@ -233,6 +233,7 @@ impl<U: Uplink> LaneThread<U> {
                 sessions: self.worker.session_count(),
                 inputs_waiting: self.inputs.len(),
                 requests_waiting: self.worker.request_count(),
+                shards_held: self.worker.hold_count(),
                 batch_inputs: count,
             };
             metrics.report(&mut self.worker.counts, state);

@@ -18,6 +18,7 @@ use super::{
     bucket::Bucket,
     input::Opened,
     queue::Queue,
+    routes::Target,
     session::{NEVER, Phase, Session, Who, millis},
     uplink::Uplink,
     wheel::Millis,
@@ -163,14 +164,21 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
     pub(super) fn announce(&mut self, key: u32) {
         let session = &self.sessions[key as usize];
         let Some(who) = &session.who else { return };
-        let shard = Shard::of(who.user.as_str());
-        if let Some(owner) = self.uplink.owner(Role::Presence, shard) {
+        let target = (Role::Presence, Shard::of(who.user.as_str()));
+        if let Some(owner) = self.routes.owner(target) {
             let opened = SessionOpened {
                 caller: Some(who.caller(session.id, self.lane, Grant::None)),
                 status: who.status.into(),
             };
-            self.uplink
-                .send(&owner, packet::Body::SessionOpened(opened));
+            self.uplink.send(owner, packet::Body::SessionOpened(opened));
+        }
+    }
+
+    /// Sends to a shard's owner, where there is one: who takes the shard later knows nothing that
+    /// this would change.
+    pub(super) fn tell_owner(&self, target: Target, body: packet::Body) {
+        if let Some(owner) = self.routes.owner(target) {
+            self.uplink.send(owner, body);
         }
     }
 
@@ -365,12 +373,12 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 room: (*room.name).to_owned(),
                 session: id.0,
             };
-            let node = room.node.clone();
+            let target = (Role::Rooms, room.shard);
             self.unseat(key, seat);
-            self.uplink.send(&node, packet::Body::RoomDetach(detach));
+            self.tell_owner(target, packet::Body::RoomDetach(detach));
         }
         let Some(who) = who else { return };
-        let owner = |name: &str| self.uplink.owner(Role::Presence, Shard::of(name));
+        let owner = |name: &str| self.routes.owner((Role::Presence, Shard::of(name)));
         let mut owners: Vec<_> = who
             .watched
             .iter()
@@ -389,8 +397,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                     .map(|user| user.as_str().to_owned())
                     .collect(),
             };
-            self.uplink
-                .send(&owner, packet::Body::SessionClosed(closed));
+            self.uplink.send(owner, packet::Body::SessionClosed(closed));
         }
     }
 }

@@ -1,26 +1,25 @@
 //! Asking owners, and what their replies, or their silence, mean.
 
-use rookery_cluster::{EndpointId, Role};
+use rookery_cluster::{EndpointId, Role, membership::ShardSet};
 use rookery_proto::{
-    errors::{Code, WireError},
-    ids::RoomId,
+    errors::{self, Code, WireError},
+    ids::{RoomId, UserId},
     link::{self, Reply, RoomDetach, reply, room_request},
     shard::Shard,
     v1::{self, ack, server_frame::Frame},
 };
 
 use super::{
-    requests::{Ask, Parts, Request, Then},
+    requests::{Ask, Parts, Request, Then, key_and_try},
     session::millis,
     uplink::Uplink,
-    wheel::Millis,
     wire::Wire,
     worker::{Timer, Worker},
 };
 use crate::{
     limits::{
-        LANE_REQUEST_BYTES_MAX, LANE_REQUESTS_MAX, OVERLOADED_RETRY, OWNER_RETRY, REQUEST_DEADLINE,
-        SESSION_REQUESTS_MAX, SUMMARY_DEADLINE, UNAVAILABLE_RETRY,
+        LANE_REQUEST_BYTES_MAX, LANE_REQUESTS_MAX, OVERLOADED_RETRY, REQUEST_DEADLINE,
+        REWATCHES_MAX, SESSION_REQUESTS_MAX, SUMMARY_DEADLINE, UNAVAILABLE_RETRY,
     },
     protocol::{Body, SharedFrame},
 };
@@ -40,7 +39,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         key: u32,
         id: String,
         then: Then,
-        mut ask: Ask,
+        ask: Ask,
     ) -> Result<(), (String, WireError)> {
         let overloaded = || {
             WireError::new(Code::Overloaded, "too many requests wait").retry_after(OVERLOADED_RETRY)
@@ -54,15 +53,6 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         if full || (!part && session.waiting >= SESSION_REQUESTS_MAX) {
             return Err((id, overloaded()));
         }
-        let number = self.requests.next_number();
-        ask.number(number);
-        let (role, shard) = ask.target();
-        let owner = self.uplink.owner(role, shard);
-        if let Some(owner) = &owner
-            && self.uplink.offer(owner, ask.body()).is_err()
-        {
-            return Err((id, overloaded()));
-        }
         let within = match &ask {
             Ask::Room(request)
                 if matches!(request.command, Some(room_request::Command::Summary(_))) =>
@@ -72,65 +62,44 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             _ => REQUEST_DEADLINE,
         };
         let deadline = self.now + millis(within);
-        if owner.is_none() {
-            self.retry_later(number, deadline);
+        let request_key = self.requests.next_key();
+        let request = Request::new(session.id, id, then, ask);
+        if let Err(request) = self.dispatch(request_key, request) {
+            return Err((request.id, overloaded()));
         }
-        self.wheel.set(deadline, Timer::Deadline(number));
+        self.wheel.set(deadline, Timer::Deadline(request_key));
         let session = &mut self.sessions[key as usize];
         session.waiting += u16::from(!part);
         session.joining += u16::from(then == Then::Join);
-        let request = Request {
-            session: session.id,
-            id,
-            then,
-            deadline,
-            ask,
-            bytes,
-        };
-        self.requests.insert(number, request);
+        self.rewatching += usize::from(then == Then::Rewatch);
         Ok(())
     }
 
-    fn retry_later(&mut self, number: u64, deadline: Millis) {
-        let at = self.now + millis(OWNER_RETRY);
-        if at < deadline {
-            self.wheel.set(at, Timer::Retry(number));
-        }
-    }
-
-    /// Asks again: the owner of before was not the owner, or there was none.
-    pub(super) fn on_retry(&mut self, number: u64) {
-        let Some(request) = self.requests.get(number) else {
+    pub(super) fn on_reply(&mut self, from: &EndpointId, reply: Reply) {
+        let (key, tries) = key_and_try(reply.request);
+        let Some(request) = self.requests.get(key) else {
             return;
         };
-        let deadline = request.deadline;
-        let (role, shard) = request.ask.target();
-        let sent = self
-            .uplink
-            .owner(role, shard)
-            .is_some_and(|owner| self.uplink.offer(&owner, request.ask.body()).is_ok());
-        if !sent {
-            self.retry_later(number, deadline);
-        }
-    }
-
-    pub(super) fn on_reply(&mut self, from: &EndpointId, reply: Reply) {
+        let newest = request.tries == tries;
+        // Where an earlier try of a join was answered, the stream is no more.
+        let counts = newest || request.then != Then::Join;
         match reply.result {
-            Some(reply::Result::NotOwner(link::NotOwner { .. })) => {
-                if let Some(deadline) = self.requests.get(reply.request).map(|r| r.deadline) {
-                    self.retry_later(reply.request, deadline);
-                }
-            }
+            Some(reply::Result::Ack(_)) if !counts => {}
             Some(reply::Result::Ack(ack)) => {
-                if let Some(request) = self.take_request(reply.request) {
+                if let Some(request) = self.take_request(key) {
                     self.on_ack(from, request, ack);
                 }
             }
-            Some(reply::Result::Error(error)) => {
-                if let Some(request) = self.take_request(reply.request) {
+            Some(reply::Result::NotOwner(not_owner)) if newest => {
+                self.on_not_owner(from, key, &not_owner.owner);
+            }
+            Some(reply::Result::Error(error)) if newest => {
+                if let Some(request) = self.take_request(key) {
                     self.on_failure(request, Failure::Refused(Box::new(error)));
                 }
             }
+            // An earlier try did not do it: the newest decides.
+            Some(reply::Result::NotOwner(_) | reply::Result::Error(_)) => {}
             None => tracing::error!(peer.id = %from, "reply without result"),
         }
     }
@@ -143,8 +112,10 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
     }
 
-    fn take_request(&mut self, number: u64) -> Option<Request> {
-        let request = self.requests.take(number)?;
+    pub(super) fn take_request(&mut self, key: u64) -> Option<Request> {
+        let request = self.requests.take(key)?;
+        self.rewatching -= usize::from(request.then == Then::Rewatch);
+        self.unhold(key, &request);
         if let Some(key) = self.find(request.session) {
             let session = &mut self.sessions[key as usize];
             let part = matches!(request.then, Then::Part { .. } | Then::Rewatch);
@@ -163,18 +134,17 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         if request.then != Then::Join || listens {
             return;
         }
-        let (role, shard) = request.ask.target();
-        if let Some(owner) = self.uplink.owner(role, shard) {
+        if let Some(owner) = self.routes.owner(request.ask.target()) {
             let detach = RoomDetach {
                 room: room.to_owned(),
                 session: request.session.0,
             };
             self.uplink
-                .send(&owner, link::packet::Body::RoomDetach(detach));
+                .send(owner, link::packet::Body::RoomDetach(detach));
         }
     }
 
-    fn on_ack(&mut self, from: &EndpointId, request: Request, mut ack: v1::Ack) {
+    fn on_ack(&mut self, from: &EndpointId, mut request: Request, mut ack: v1::Ack) {
         let Some(key) = self.find_open(request.session) else {
             self.detach_unlistening(&request);
             return;
@@ -196,12 +166,12 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             // In the room's own order: what came before this answer is queued before it.
             Then::Answer | Then::Join | Then::Leave => self.catch_up(key, room),
         }
-        ack.id = request.id;
+        ack.id = std::mem::take(&mut request.id);
         match (request.then, &ack.result) {
             (Then::Join, Some(ack::Result::Joined(joined))) => {
                 let from_here = (joined.epoch, joined.head);
                 self.answer(key, Frame::Ack(ack));
-                self.listen(key, from, room, request.ask.sent_as(), from_here);
+                self.listen(key, from, &request, from_here);
             }
             (Then::Leave, _) => {
                 self.unlisten(key, room);
@@ -211,26 +181,46 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
     }
 
-    fn on_failure(&mut self, request: Request, failure: Failure) {
-        if let Then::Part { gathering, slot } = request.then {
-            return self.on_part(gathering, slot, None);
-        }
-        let Some(key) = self.find_open(request.session) else {
-            return;
-        };
-        if request.then == Then::Rewatch {
-            return;
-        }
-        self.catch_up(key, request.ask.room());
+    fn on_failure(&mut self, mut request: Request, failure: Failure) {
         match failure {
-            Failure::Refused(error) => {
-                self.answer_error_frame(key, request.id, *error, "refused by the owner");
+            Failure::Refused(error)
+                if request.then == Then::Leave
+                    && request.maybe_done
+                    && error.code() == Code::NotMember =>
+            {
+                // An earlier try did it, and its answer was lost.
+                if let Some(key) = self.find_open(request.session) {
+                    let room = request.ask.room();
+                    self.catch_up(key, room);
+                    self.unlisten(key, room);
+                    let id = std::mem::take(&mut request.id);
+                    self.answer_ack(key, id, ack::Result::Done(v1::Done {}));
+                }
             }
+            Failure::Refused(error) => self.fail(request, *error, "refused by the owner"),
             Failure::Unanswered => {
                 let error = WireError::new(Code::Unavailable, "no answer in time")
                     .retry_after(UNAVAILABLE_RETRY);
-                self.answer_error(key, request.id, error, "deadline");
+                self.give_up(request, error, "deadline");
             }
+        }
+    }
+
+    /// Answers a request with an error of our own.
+    pub(super) fn give_up(&mut self, request: Request, error: WireError, cause: &'static str) {
+        let correlation_id = errors::correlation_id(fastrand::u64(..));
+        self.fail(request, error.into_frame(correlation_id), cause);
+    }
+
+    fn fail(&mut self, request: Request, error: v1::Error, cause: &'static str) {
+        match request.then {
+            Then::Part { gathering, slot } => return self.on_part(gathering, slot, None),
+            Then::Rewatch => return,
+            Then::Answer | Then::Join | Then::Leave | Then::Status(_) | Then::RoomList => {}
+        }
+        if let Some(key) = self.find_open(request.session) {
+            self.catch_up(key, request.ask.room());
+            self.answer_error_frame(key, request.id, error, cause);
         }
     }
 
@@ -309,31 +299,60 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         self.answer_ack(key, gathering.id, result);
     }
 
-    // ---- after a presence node lost what it knew -------------------------------------------
+    // ---- after a presence node lost what it knew, or another owns its shards ----------------
 
     /// Announces the sessions whose user that node owns, and what they watch there.
     pub(super) fn announce_again(&mut self, node: &EndpointId) {
-        use link::{WatchUser, user_request::Command};
+        self.announce_where(|worker, user| {
+            let target = (Role::Presence, Shard::of(user.as_str()));
+            worker.routes.leads_to(target, node)
+        });
+    }
+
+    /// Announces the sessions of users in these shards, and who watches such users.
+    pub(super) fn announce_shards(&mut self, shards: &ShardSet) {
+        if !shards.is_empty() {
+            self.announce_where(|_, user| shards.contains(Shard::of(user.as_str())));
+        }
+    }
+
+    fn announce_where(&mut self, concerned: impl Fn(&Self, &UserId) -> bool) {
         let keys: Vec<u32> = self.by_id.values().copied().collect();
+        let mut rewatch = std::mem::take(&mut self.rewatch);
+        rewatch.retain(|(_, user)| !concerned(self, user));
         for key in keys {
-            let Some(who) = &self.sessions[key as usize].who else {
+            let session = &self.sessions[key as usize];
+            let Some(who) = &session.who else {
                 continue;
             };
-            let owner = |name: &str| self.uplink.owner(Role::Presence, Shard::of(name));
-            let own = owner(who.user.as_str()).as_ref() == Some(node);
-            let watched: Vec<_> = who
-                .watched
-                .iter()
-                .filter(|user| owner(user.as_str()).as_ref() == Some(node))
-                .cloned()
-                .collect();
-            if own {
+            let watched = who.watched.iter().filter(|user| concerned(self, user));
+            rewatch.extend(watched.map(|user| (session.id, user.clone())));
+            if concerned(self, &who.user) {
                 self.announce(key);
             }
-            for user in watched {
-                let ask = self.user_ask(key, user.as_str(), Command::Watch(WatchUser {}));
-                // Not asked now: the next announcement, or the client's next watch, repairs it.
-                let _ = self.ask(key, String::new(), Then::Rewatch, ask);
+        }
+        self.rewatch = rewatch;
+        self.rewatch_some();
+    }
+
+    /// Asks for watched users whose owner may have forgotten who watches them: so many at once that
+    /// clients' own requests have room beside them.
+    pub(super) fn rewatch_some(&mut self) {
+        use link::{WatchUser, user_request::Command};
+        while self.rewatching < REWATCHES_MAX
+            && let Some((session, user)) = self.rewatch.pop_front()
+        {
+            let Some(key) = self.find_open(session) else {
+                continue;
+            };
+            let who = self.sessions[key as usize].who.as_ref();
+            if !who.is_some_and(|who| who.watched.contains(&user)) {
+                continue;
+            }
+            let ask = self.user_ask(key, user.as_str(), Command::Watch(WatchUser {}));
+            if self.ask(key, String::new(), Then::Rewatch, ask).is_err() {
+                self.rewatch.push_front((session, user));
+                return;
             }
         }
     }

@@ -1,16 +1,16 @@
 //! Requests of a lane that wait for their reply, and commands that need several.
 
 use prost::Message as _;
-use rookery_cluster::Role;
+use rookery_cluster::{EndpointId, Role};
 use rookery_proto::{
     ids::SessionId,
-    link::{RoomRequest, UserRequest, packet},
+    link::{RoomRequest, UserRequest, packet, room_request},
     shard::Shard,
-    v1::{Presence, RoomPage, presence::Status},
+    v1::{Presence, RoomPage, presence::Status, room::Kind},
 };
 use rustc_hash::FxHashMap;
 
-use super::wheel::Millis;
+use super::routes::Target;
 
 /// A request on its way.
 #[derive(Debug)]
@@ -19,11 +19,67 @@ pub(super) struct Request {
     /// Id of the client's frame.
     pub(super) id: String,
     pub(super) then: Then,
-    pub(super) deadline: Millis,
     /// Kept for another owner, should the first not be it.
     pub(super) ask: Ask,
     /// Bytes of `ask`, as counted against the lane's bound.
     pub(super) bytes: usize,
+    pub(super) state: State,
+    /// Times it was sent.
+    pub(super) tries: u16,
+    /// The lane's resyncs when it was last sent.
+    pub(super) resyncs: u64,
+    /// A join whose owner may have forgotten the session before the answer comes.
+    pub(super) relist: bool,
+    /// An earlier try may have been done.
+    pub(super) maybe_done: bool,
+}
+
+/// Where a request is; see [`retries`](super::retries).
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// Here: never sent, or certainly not done.
+    Held,
+    /// On its way to this node, or its answer is.
+    Sent(EndpointId),
+    /// Sent, and the answer may never come.
+    Doubt,
+}
+
+impl Request {
+    /// A request not sent yet.
+    pub(super) fn new(session: SessionId, id: String, then: Then, ask: Ask) -> Self {
+        Self {
+            session,
+            id,
+            then,
+            bytes: ask.bytes(),
+            ask,
+            state: State::Held,
+            tries: 0,
+            resyncs: 0,
+            relist: false,
+            maybe_done: false,
+        }
+    }
+
+    /// Makes it the next try, sent to that node.
+    pub(super) fn sent(&mut self, key: u64, to: &EndpointId, resyncs: u64) {
+        self.tries = self.tries.wrapping_add(1);
+        self.state = State::Sent(to.clone());
+        self.resyncs = resyncs;
+        self.relist = false;
+        self.ask.number(key << TRY_BITS | u64::from(self.tries));
+    }
+}
+
+/// A request's number on the wire is its key and, in the lowest bits, which try it is.
+const TRY_BITS: u32 = u16::BITS;
+
+/// The request and the try that a reply answers.
+pub(super) fn key_and_try(number: u64) -> (u64, u16) {
+    let tries = number & u64::from(u16::MAX);
+    let tries = u16::try_from(tries).expect("is masked");
+    (number >> TRY_BITS, tries)
 }
 
 /// What is asked.
@@ -35,7 +91,7 @@ pub(super) enum Ask {
 
 impl Ask {
     /// Whose owner is asked.
-    pub(super) fn target(&self) -> (Role, Shard) {
+    pub(super) fn target(&self) -> Target {
         match self {
             Self::Room(request) => (Role::Rooms, Shard::of(&request.room)),
             Self::User(request) => (Role::Presence, Shard::of(&request.user)),
@@ -56,18 +112,38 @@ impl Ask {
         }
     }
 
+    /// Whether asked twice is as good as asked once, for the one who asks too: the second answer is
+    /// the first, or what a reader of the log takes for it. An edit or a reaction is not: its
+    /// second answer says that nothing had to change, while the first try is in the log.
+    pub(super) fn is_repeatable(&self) -> bool {
+        use room_request::Command;
+        let Self::Room(request) = self else {
+            return true;
+        };
+        match &request.command {
+            Some(Command::Send(send)) => !send.client_id.is_empty(),
+            Some(Command::CreateRoom(create)) => {
+                !create.client_id.is_empty() || create.kind() == Kind::Direct
+            }
+            Some(
+                Command::Edit(_) | Command::Delete(_) | Command::React(_) | Command::Unreact(_),
+            ) => false,
+            Some(
+                Command::Join(_)
+                | Command::Leave(_)
+                | Command::MarkRead(_)
+                | Command::Typing(_)
+                | Command::History(_)
+                | Command::Summary(_),
+            )
+            | None => true,
+        }
+    }
+
     pub(super) fn number(&mut self, number: u64) {
         match self {
             Self::Room(request) => request.request = number,
             Self::User(request) => request.request = number,
-        }
-    }
-
-    /// The number it was sent under.
-    pub(super) fn sent_as(&self) -> u64 {
-        match self {
-            Self::Room(request) => request.request,
-            Self::User(request) => request.request,
         }
     }
 
@@ -125,30 +201,44 @@ pub(super) enum Parts {
 pub(super) struct Requests {
     waiting: FxHashMap<u64, Request>,
     gatherings: FxHashMap<u64, Gathering>,
-    last_number: u64,
+    last_key: u64,
     bytes: usize,
 }
 
 impl Requests {
-    /// A number never used before.
-    pub(super) fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
+    /// A key never used before.
+    pub(super) fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
     }
 
-    pub(super) fn insert(&mut self, number: u64, request: Request) {
+    pub(super) fn insert(&mut self, key: u64, request: Request) {
         self.bytes += request.bytes;
-        self.waiting.insert(number, request);
+        self.waiting.insert(key, request);
     }
 
-    pub(super) fn take(&mut self, number: u64) -> Option<Request> {
-        let request = self.waiting.remove(&number)?;
+    pub(super) fn take(&mut self, key: u64) -> Option<Request> {
+        let request = self.waiting.remove(&key)?;
         self.bytes -= request.bytes;
         Some(request)
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<&Request> {
-        self.waiting.get(&number)
+    pub(super) fn get(&self, key: u64) -> Option<&Request> {
+        self.waiting.get(&key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut Request> {
+        self.waiting.get_mut(&key)
+    }
+
+    /// All that wait, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Request)> {
+        self.waiting.iter().map(|(&key, request)| (key, request))
+    }
+
+    /// As [`iter`](Self::iter).
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Request> {
+        self.waiting.values_mut()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -161,7 +251,7 @@ impl Requests {
 
     /// Opens a gathering under a number of its own.
     pub(super) fn gather(&mut self, gathering: Gathering) -> u64 {
-        let number = self.next_number();
+        let number = self.next_key();
         self.gatherings.insert(number, gathering);
         number
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use rookery_cluster::EndpointId;
+use rookery_proto::shard::Shard;
 
 use super::{input::RoomEvent, input::RoomSignal, wheel::Millis};
 use crate::{limits::RESYNC_HELD_EVENTS_MAX, protocol::Encoding};
@@ -14,8 +14,10 @@ pub(super) struct Room {
     pub(super) name: Arc<str>,
     /// Tells this room from an earlier one of the same key.
     pub(super) number: u32,
-    /// Who sends its stream.
-    pub(super) node: EndpointId,
+    pub(super) shard: Shard,
+    /// Number of its newest resync, or of the newest of any room when it was opened: a join sent
+    /// before was not listed in it.
+    pub(super) resync: u64,
     pub(super) epoch: u64,
     /// Offset of the last event delivered.
     pub(super) last: u64,
@@ -66,6 +68,10 @@ impl Fresh {
 pub(super) struct Hole {
     /// When to ask again.
     pub(super) retry_at: Millis,
+    /// Times asked since it must be.
+    pub(super) tries: u32,
+    /// The listeners changed in a way that the resync on its way does not say: ask once more.
+    pub(super) again: bool,
     /// Events behind the hole, by offset.
     pub(super) held: BTreeMap<u64, Arc<RoomEvent>>,
 }

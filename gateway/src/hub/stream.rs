@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookery_cluster::{EndpointId, Role};
+use rookery_cluster::{EndpointId, Role, membership::ShardSet};
 use rookery_proto::{
     ids::RoomId,
     link::{RoomDetach, RoomResync, packet},
@@ -12,13 +12,14 @@ use rookery_proto::{
 
 use super::{
     input::{Delivery, Resynced, RoomEvent, RoomSignal},
+    requests::Request,
     room::{Ahead, Fresh, Listener, Room, Verdict, count},
     session::{Seat, millis},
     uplink::Uplink,
     wire::Wire,
     worker::{Timer, Worker},
 };
-use crate::limits::RESYNC_RETRY;
+use crate::limits::{RESYNC_RETRY, RESYNC_RETRY_MAX, RESYNC_SESSIONS_MAX};
 
 impl<W: Wire, U: Uplink> Worker<W, U> {
     // ---- who listens -----------------------------------------------------------------------
@@ -58,19 +59,18 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
     }
 
-    /// The session has the room up to `head`, by the answer to the join of that number, and
-    /// listens from there.
+    /// The session has the room up to `head`, by this answer to its join, and listens from there.
     pub(super) fn listen(
         &mut self,
         key: u32,
-        node: &EndpointId,
-        name: &str,
-        number: u64,
+        from: &EndpointId,
+        join: &Request,
         (epoch, head): (u64, u64),
     ) {
+        let name = join.ask.room();
         let room_key = match self.by_name.get(name) {
             Some(&room) => room,
-            None => self.open_room(name, node, epoch, head),
+            None => self.open_room(name, epoch, head),
         };
         let seated = self.seat(key, room_key).is_some();
         let room = &mut self.rooms[room_key as usize];
@@ -85,7 +85,6 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             return;
         }
         room.epoch = epoch;
-        room.node = node.clone();
         if !seated {
             let index = count(room.listeners.len());
             room.listeners.push(Listener {
@@ -99,25 +98,32 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             self.sessions[key as usize].rooms.push(seat);
         }
         let room = &mut self.rooms[room_key as usize];
-        if head > room.last {
+        let behind = head > room.last;
+        if behind {
             room.ahead.push(Ahead {
                 session: key,
                 offset: head,
             });
+        }
+        let listed = !join.relist
+            && join.resyncs >= room.resync
+            && self.routes.leads_to((Role::Rooms, room.shard), from);
+        if !listed {
+            self.relist(room_key);
+        } else if behind {
             self.open_hole(room_key);
-        } else if number <= self.resynced_number {
-            // A resync that was sent after the join did not list this session.
-            self.resync(room_key);
         }
     }
 
-    fn open_room(&mut self, name: &str, node: &EndpointId, epoch: u64, head: u64) -> u32 {
+    fn open_room(&mut self, name: &str, epoch: u64, head: u64) -> u32 {
+        let shard = Shard::of(name);
         let name: Arc<str> = name.into();
         self.rooms_opened = self.rooms_opened.wrapping_add(1);
         let room = Room {
             name: Arc::clone(&name),
             number: self.rooms_opened,
-            node: node.clone(),
+            shard,
+            resync: self.resyncs_forgotten,
             epoch,
             last: head,
             listeners: Vec::new(),
@@ -157,6 +163,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         if room.listeners.is_empty() {
             let room = self.rooms.remove(seat.room as usize);
             self.by_name.remove(&room.name);
+            self.resyncs_forgotten = self.resyncs_forgotten.max(room.resync);
         }
     }
 
@@ -298,39 +305,85 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let room = &mut self.rooms[key as usize];
         let hole = room.hole.get_or_insert_default();
         if hole.retry_at <= self.now {
-            hole.retry_at = self.now + millis(RESYNC_RETRY);
+            let pause = millis(RESYNC_RETRY) << hole.tries.min(8);
+            hole.retry_at = self.now + pause.min(millis(RESYNC_RETRY_MAX));
+            hole.tries += 1;
+            let timer = Timer::Hole {
+                room: key,
+                number: room.number,
+            };
+            self.wheel.set(hole.retry_at, timer);
             self.resync(key);
+        }
+    }
+
+    /// Asks for what is missing, and says who listens, even if that is under way: it may be lost,
+    /// or the owner is another.
+    fn resync_now(&mut self, key: u32) {
+        let hole = self.rooms[key as usize].hole.get_or_insert_default();
+        hole.retry_at = 0;
+        hole.tries = 0;
+        hole.again = false;
+        self.open_hole(key);
+    }
+
+    /// The owner may not know all listeners. While a resync is under way it comes after it, so
+    /// that many such joins cost one.
+    fn relist(&mut self, key: u32) {
+        match &mut self.rooms[key as usize].hole {
+            Some(hole) if hole.retry_at > self.now => hole.again = true,
+            Some(_) | None => self.open_hole(key),
         }
     }
 
     /// Asks the room's owner for everything after the last event, and tells it who listens.
     fn resync(&mut self, key: u32) {
         self.counts.resyncs += 1;
+        self.resyncs += 1;
+        let room = &mut self.rooms[key as usize];
+        room.resync = self.resyncs;
         let room = &self.rooms[key as usize];
-        let at = self.now + millis(RESYNC_RETRY);
-        let timer = Timer::Hole {
-            room: key,
-            number: room.number,
-        };
-        self.wheel.set(at, timer);
-        let shard = Shard::of(&room.name);
-        let Some(owner) = self.uplink.owner(Role::Rooms, shard) else {
+        let Some(owner) = self.routes.owner((Role::Rooms, room.shard)) else {
             return;
         };
         let Ok(id) = RoomId::parse(&room.name) else {
             return;
         };
-        let keys = room.listeners.iter().map(|listener| listener.session);
-        let sessions = keys.filter_map(|key| self.room_caller(key, &id)).collect();
-        self.resynced_number = self.requests.next_number();
-        let resync = RoomResync {
-            room: (*room.name).to_owned(),
-            lane: self.lane,
-            after_offset: room.last,
-            sessions,
-        };
-        // Not taken now: the timer asks again.
-        let _ = self.uplink.offer(&owner, packet::Body::RoomResync(resync));
+        let mut adds = false;
+        for listeners in room.listeners.chunks(RESYNC_SESSIONS_MAX) {
+            let keys = listeners.iter().map(|listener| listener.session);
+            let sessions = keys.filter_map(|key| self.room_caller(key, &id)).collect();
+            let resync = RoomResync {
+                room: (*room.name).to_owned(),
+                lane: self.lane,
+                after_offset: room.last,
+                sessions,
+                number: self.resyncs,
+                adds,
+            };
+            let offered = self.uplink.offer(owner, packet::Body::RoomResync(resync));
+            if offered.is_err() {
+                // Not taken now: the timer asks again, also where a part of it is answered.
+                if let Some(hole) = &mut self.rooms[key as usize].hole {
+                    hole.again |= adds;
+                }
+                return;
+            }
+            adds = true;
+        }
+    }
+
+    /// The rooms of these shards have a new owner, which knows of none of their listeners.
+    pub(super) fn resync_shards(&mut self, shards: &ShardSet) {
+        if shards.is_empty() {
+            return;
+        }
+        let moved = |(key, room): (usize, &Room)| shards.contains(room.shard).then_some(count(key));
+        let rooms: Vec<u32> = self.rooms.iter().filter_map(moved).collect();
+        self.counts.rooms_moved += rooms.len() as u64;
+        for room in rooms {
+            self.resync_now(room);
+        }
     }
 
     pub(super) fn on_hole_due(&mut self, key: u32, number: u32) {
@@ -354,10 +407,14 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let room = &self.rooms[key as usize];
         let before = room.last;
         if resynced.epoch < room.epoch {
+            // Also from a node that is not, or not yet, the owner: the timer asks again.
             return;
         }
+        let newest = resynced.number == room.resync;
         if resynced.reset {
-            self.reset_room(key);
+            if newest {
+                self.reset_room(key);
+            }
             return;
         }
         for event in &resynced.events {
@@ -373,23 +430,24 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             return;
         };
         room.epoch = room.epoch.max(resynced.epoch);
-        let whole = room.last >= resynced.head
-            && room.hole.as_ref().is_none_or(|hole| hole.held.is_empty());
-        if whole {
+        let last = room.last;
+        let Some(hole) = &mut room.hole else {
+            return;
+        };
+        let whole = last >= resynced.head && hole.held.is_empty();
+        if whole && newest && !hole.again {
             room.hole = None;
-        } else if room.last > before {
-            // Another hole behind this one: ask at once. Without progress, its timer does.
-            if let Some(hole) = &mut room.hole {
-                hole.retry_at = 0;
-            }
-            self.open_hole(key);
+        } else if newest && (whole || last > before) {
+            // Another hole behind this one, or other listeners: ask at once. Without progress, the
+            // timer does.
+            self.resync_now(key);
         }
     }
 
     /// The stream cannot be made whole: every listener is told to join again.
     fn reset_room(&mut self, key: u32) {
         let name = Arc::clone(&self.rooms[key as usize].name);
-        let node = self.rooms[key as usize].node.clone();
+        let target = (Role::Rooms, self.rooms[key as usize].shard);
         while let Some(room) = self.rooms.get(key as usize)
             && let Some(listener) = room.listeners.last()
         {
@@ -402,20 +460,24 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 room: (*name).to_owned(),
                 session: self.sessions[session as usize].id.0,
             };
-            self.uplink.send(&node, packet::Body::RoomDetach(detach));
+            self.tell_owner(target, packet::Body::RoomDetach(detach));
         }
     }
 
-    /// The stream from a node had a hole, or starts anew: nothing of it is trusted to be whole.
+    /// The stream from a node had a hole, or starts anew, or the node forgot us: nothing it said or
+    /// knew is trusted to be whole.
     pub(super) fn on_lost(&mut self, node: &EndpointId) {
-        let theirs = |(key, room): (usize, &Room)| (room.node == *node).then_some(count(key));
+        let routes = &self.routes;
+        let theirs = |(key, room): (usize, &Room)| {
+            routes
+                .leads_to((Role::Rooms, room.shard), node)
+                .then_some(count(key))
+        };
         let rooms: Vec<u32> = self.rooms.iter().filter_map(theirs).collect();
         for room in rooms {
-            if let Some(hole) = &mut self.rooms[room as usize].hole {
-                hole.retry_at = 0;
-            }
-            self.open_hole(room);
+            self.resync_now(room);
         }
+        self.doubt_all_at(node);
         self.announce_again(node);
     }
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod fakes;
+mod moves;
 mod sessions;
 mod slow;
 mod stream;

@@ -1,15 +1,14 @@
 //! The worker's end of the links.
 
-use std::{cell::RefCell, sync::Arc};
+use std::cell::RefCell;
 
-use rookery_cluster::{EndpointId, LinkSender, Links, Placement, Role};
-use rookery_proto::{link::packet::Body, shard::Shard};
+use rookery_cluster::{EndpointId, LinkSender, Links};
+use rookery_proto::link::packet::Body;
+
+use crate::limits::PEERS_REMEMBERED_MAX;
 
 /// How a worker reaches nodes: nothing of it waits. Tests put their own in its place.
 pub(crate) trait Uplink {
-    /// Who owns the shard, as far as known.
-    fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId>;
-
     /// Queues a packet, or gives it back when the link is full.
     fn offer(&self, to: &EndpointId, body: Body) -> Result<(), Box<Body>>;
 
@@ -20,15 +19,13 @@ pub(crate) trait Uplink {
 /// The real links. Remembers each peer's, so that a packet costs no lock of all links.
 pub(crate) struct ClusterUplink {
     links: Links,
-    placement: Arc<dyn Placement>,
     known: RefCell<Vec<(EndpointId, LinkSender)>>,
 }
 
 impl ClusterUplink {
-    pub(crate) fn new(links: Links, placement: Arc<dyn Placement>) -> Self {
+    pub(crate) fn new(links: Links) -> Self {
         Self {
             links,
-            placement,
             known: RefCell::default(),
         }
     }
@@ -37,6 +34,9 @@ impl ClusterUplink {
         let mut known = self.known.borrow_mut();
         let at = known.iter().position(|(peer, _)| peer == to);
         let at = at.unwrap_or_else(|| {
+            if known.len() >= PEERS_REMEMBERED_MAX {
+                known.clear();
+            }
             known.push((to.clone(), self.links.to(to)));
             known.len() - 1
         });
@@ -45,10 +45,6 @@ impl ClusterUplink {
 }
 
 impl Uplink for ClusterUplink {
-    fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId> {
-        self.placement.owner(role, shard)
-    }
-
     fn offer(&self, to: &EndpointId, body: Body) -> Result<(), Box<Body>> {
         self.with(to, |link| link.offer(body))
     }

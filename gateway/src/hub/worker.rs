@@ -4,13 +4,14 @@
 //! [`Worker::flush`] writes what they brought, once per socket. It never waits, knows no runtime
 //! and reads no clock; [`Worker::begin`] tells it the time.
 
-use std::{io::IoSlice, sync::Arc};
+use std::{collections::VecDeque, io::IoSlice, sync::Arc};
 
 use bytes::Bytes;
+use rookery_cluster::Owners;
 use rookery_proto::{
     close::CloseCode,
     errors::{self, WireError},
-    ids::SessionId,
+    ids::{SessionId, UserId},
     v1::{self, ServerFrame, server_frame::Frame},
 };
 use rustc_hash::FxHashMap;
@@ -21,7 +22,9 @@ use super::{
     queue::Flushed,
     refusals::Refusals,
     requests::Requests,
+    retries::Holds,
     room::{Piece, Room},
+    routes::{Routes, Target},
     session::{Phase, Session, Settings},
     uplink::Uplink,
     wheel::{Millis, Wheel},
@@ -40,8 +43,10 @@ pub(super) enum Timer {
     Session(SessionId),
     /// A request's deadline.
     Deadline(u64),
-    /// A request is to be tried again.
-    Retry(u64),
+    /// What waits for a shard is to be tried again.
+    Hold(Target),
+    /// This try of a request that cannot be repeated was in doubt.
+    Doubt(u64, u16),
     /// A hole in a room's stream may have to be asked for again.
     Hole { room: u32, number: u32 },
 }
@@ -54,6 +59,7 @@ pub(crate) struct Worker<W, U> {
     pub(super) lane: u32,
     pub(super) settings: Arc<Settings>,
     pub(super) uplink: U,
+    pub(super) routes: Routes,
     pub(super) now: Millis,
     /// Unix milliseconds: for tokens and for people.
     pub(super) wall_ms: u64,
@@ -63,8 +69,15 @@ pub(crate) struct Worker<W, U> {
     pub(super) by_name: FxHashMap<Arc<str>, u32>,
     pub(super) rooms_opened: u32,
     pub(super) requests: Requests,
-    /// Request number at the newest resync: a join of an older number was not listed in it.
-    pub(super) resynced_number: u64,
+    pub(super) holds: Holds,
+    /// Watched users whose owner has to be told again.
+    pub(super) rewatch: VecDeque<(SessionId, UserId)>,
+    /// How many of them are asked for now.
+    pub(super) rewatching: usize,
+    /// Resyncs asked for, which numbers them.
+    pub(super) resyncs: u64,
+    /// Number of the newest resync of a room that was forgotten since.
+    pub(super) resyncs_forgotten: u64,
     pub(super) wheel: Wheel<Timer>,
     /// Sessions with something to write.
     touched: Vec<u32>,
@@ -77,11 +90,13 @@ pub(crate) struct Worker<W, U> {
 }
 
 impl<W: Wire, U: Uplink> Worker<W, U> {
-    pub(crate) fn new(lane: u32, settings: Arc<Settings>, uplink: U) -> Self {
+    /// A lane without sessions that knows these owners.
+    pub(crate) fn new(lane: u32, settings: Arc<Settings>, uplink: U, owners: Arc<Owners>) -> Self {
         Self {
             lane,
             settings,
             uplink,
+            routes: Routes::new(owners),
             now: 0,
             wall_ms: 0,
             sessions: Slab::new(),
@@ -90,7 +105,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             by_name: FxHashMap::default(),
             rooms_opened: 0,
             requests: Requests::default(),
-            resynced_number: 0,
+            holds: Holds::default(),
+            rewatch: VecDeque::new(),
+            rewatching: 0,
+            resyncs: 0,
+            resyncs_forgotten: 0,
             wheel: Wheel::new(0),
             touched: Vec::new(),
             stirred: Vec::new(),
@@ -111,11 +130,13 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             match timer {
                 Timer::Session(session) => self.on_session_due(session),
                 Timer::Deadline(number) => self.on_deadline(number),
-                Timer::Retry(number) => self.on_retry(number),
+                Timer::Hold(target) => self.on_pause_over(target),
+                Timer::Doubt(key, tries) => self.on_doubt_over(key, tries),
                 Timer::Hole { room, number } => self.on_hole_due(room, number),
             }
         }
         self.due = due;
+        self.rewatch_some();
     }
 
     /// Decides about one input.
@@ -151,9 +172,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                         LinkPacket::Signal(signal) => self.on_signal(signal),
                         LinkPacket::Delivery(delivery) => self.on_delivery(&delivery),
                         LinkPacket::Lost => self.on_lost(&from),
+                        LinkPacket::Silent => self.doubt_all_at(&from),
                     }
                 }
             }
+            Input::Owners(new) => self.on_owners(&new),
             Input::Move { over } => self.on_move(over),
             Input::CloseAll => {
                 let keys: Vec<u32> = self.by_id.values().copied().collect();
@@ -203,6 +226,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
 
     pub(crate) fn request_count(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Shards with requests that wait to be asked again.
+    pub(crate) fn hold_count(&self) -> usize {
+        self.holds.len()
     }
 
     /// Gives a room's fresh frames to its listeners. The hot loop of the gateway: per listener one

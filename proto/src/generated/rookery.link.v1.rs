@@ -161,6 +161,13 @@ pub struct RoomResync {
     pub after_offset: u64,
     #[prost(message, repeated, tag = "4")]
     pub sessions: ::prost::alloc::vec::Vec<Caller>,
+    /// Chosen by the lane, returned in the answer.
+    #[prost(uint64, tag = "5")]
+    pub number: u64,
+    /// More sessions of the resync before it, which would not fit one message: nothing is replaced,
+    /// nothing answered.
+    #[prost(bool, tag = "6")]
+    pub adds: bool,
 }
 impl ::prost::Name for RoomResync {
 const NAME: &'static str = "RoomResync";
@@ -205,6 +212,9 @@ pub struct RoomEvents {
     /// Encoded `rookery.v1.Event`s, dense, ending at head.
     #[prost(bytes = "bytes", repeated, tag = "6")]
     pub events: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Of the resync that is answered.
+    #[prost(uint64, tag = "7")]
+    pub number: u64,
 }
 impl ::prost::Name for RoomEvents {
 const NAME: &'static str = "RoomEvents";

@@ -16,7 +16,10 @@ use crate::{
     health::Health,
     metrics,
     request::{ReplyTo, unavailable},
-    room::{actor::Work, command::Who},
+    room::{
+        actor::Work,
+        command::{ResyncAsk, Who},
+    },
 };
 
 /// Work of one batch, by room: one message to each room's mailbox.
@@ -115,6 +118,8 @@ impl Host {
             lane,
             after_offset,
             sessions,
+            number,
+            adds,
         } = resync;
         let here = self.other_owner(&room).is_none()
             && RoomId::parse(&room).is_ok_and(|id| {
@@ -122,11 +127,15 @@ impl Host {
                     .and_then(|()| self.rooms.counter(&id))
                     .is_ok()
             });
+        if !here && adds {
+            return;
+        }
         if !here {
             // The sessions join again, and learn by that what is the matter.
             let body = link::RoomEvents {
                 room,
                 lane,
+                number,
                 reset: true,
                 ..link::RoomEvents::default()
             };
@@ -138,8 +147,11 @@ impl Host {
         let work = Work::Resync {
             gateway: from.clone(),
             lane,
-            after: Offset(after_offset),
             sessions: sessions.collect(),
+            ask: (!adds).then_some(ResyncAsk {
+                after: Offset(after_offset),
+                number,
+            }),
         };
         grouped.entry(room).or_default().push(work);
     }

@@ -16,7 +16,7 @@ use rookery_cluster::{EndpointId, LinkSender, Role};
 use rookery_persistence::{RoomWrite, StoreError};
 use rookery_proto::{
     errors::WireError,
-    ids::{Epoch, Offset, RoomId},
+    ids::{Epoch, RoomId},
     link::{self, packet, room_request::Command},
     shard::Shard,
     v1,
@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    command::{Fact, Need, Now, Ticket, Who},
+    command::{Fact, Need, Now, ResyncAsk, Ticket, Who},
     effects::{Effects, Output},
     sent,
     state::RoomState,
@@ -79,8 +79,9 @@ pub(crate) enum Work {
     Resync {
         gateway: EndpointId,
         lane: u32,
-        after: Offset,
         sessions: Vec<Who>,
+        /// `None`: more sessions of the resync before it.
+        ask: Option<ResyncAsk>,
     },
     /// The gateway is gone, or its stream to us has a hole: it announces its sessions again.
     GatewayGone(EndpointId),
@@ -286,17 +287,22 @@ impl Shell {
             Work::Resync {
                 gateway,
                 lane,
-                after,
                 sessions,
+                ask: Some(ask),
             } => {
                 // An error leaves the machine without the rows: it answers `reset`.
                 let _ = awake
-                    .read_all(args, |state| state.needs_resync(after))
+                    .read_all(args, |state| state.needs_resync(ask.after))
                     .await;
                 awake
                     .state
-                    .resync(&gateway, lane, after, &sessions, &mut awake.effects);
+                    .resync(&gateway, lane, ask, &sessions, &mut awake.effects);
             }
+            Work::Resync {
+                sessions,
+                ask: None,
+                ..
+            } => awake.state.add_sessions(&sessions),
         }
     }
 

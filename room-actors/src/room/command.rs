@@ -54,6 +54,15 @@ impl Who {
     }
 }
 
+/// What a lane asks that lost a room's stream, or whose room has a new owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ResyncAsk {
+    /// The last offset it has.
+    pub(crate) after: Offset,
+    /// Returned in the answer.
+    pub(crate) number: u64,
+}
+
 /// What a command must know that is not in memory. The room waits while the shell reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Need {

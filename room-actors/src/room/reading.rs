@@ -10,7 +10,7 @@ use rookery_proto::{
 };
 
 use super::{
-    command::{Need, Now, Ticket, Who},
+    command::{Need, Now, ResyncAsk, Ticket, Who},
     cursors::Cursor,
     effects::Effects,
     pages::Keep,
@@ -141,7 +141,7 @@ impl RoomState {
         &mut self,
         gateway: &EndpointId,
         lane: u32,
-        after: Offset,
+        ResyncAsk { after, number }: ResyncAsk,
         sessions: &[Who],
         fx: &mut Effects,
     ) {
@@ -165,8 +165,18 @@ impl RoomState {
             head: self.log.head().0,
             reset,
             events,
+            number,
         };
         fx.send_to_gateway(gateway, packet::Body::RoomEvents(body));
+    }
+
+    /// More sessions of a resync before it.
+    pub(crate) fn add_sessions(&mut self, sessions: &[Who]) {
+        for who in sessions {
+            if self.may_read(who, "").is_ok() {
+                self.listeners.attach(who);
+            }
+        }
     }
 
     /// A raw range, encoded. What is in memory is in its final bytes already.

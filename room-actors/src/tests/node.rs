@@ -417,6 +417,8 @@ async fn gateway_that_lost_packets_announces_again_and_misses_nothing() {
         lane: 1,
         after_offset: 1,
         sessions: vec![caller("b")],
+        number: 1,
+        adds: false,
     };
     harness
         .bus

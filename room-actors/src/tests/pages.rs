@@ -122,6 +122,8 @@ async fn resync_of_more_than_one_answer_is_a_reset() {
             lane: 1,
             after_offset: after,
             sessions: vec![caller("b")],
+            number: after,
+            adds: false,
         }));
         let answered = |harness: &Harness| {
             let is_answer = |body: &Body| match body {

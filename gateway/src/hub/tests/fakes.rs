@@ -15,17 +15,17 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
-use rookery_cluster::{EndpointId, Role};
+use rookery_cluster::{EndpointId, Owners, Role};
 use rookery_proto::{
     errors::Code,
-    ids::{SessionId, UserId},
+    ids::{Epoch, SessionId, UserId},
     link::{self, packet::Body as Packet},
     shard::Shard,
     v1::{self, ServerFrame, ack, client_frame::Command, server_frame::Frame},
 };
 
 use super::super::{
-    input::{Input, LinkPacket, Opened, Resynced, RoomEvent},
+    input::{Input, LinkPacket, NewOwners, Opened, Resynced, RoomEvent},
     session::Settings,
     uplink::Uplink,
     wheel::Millis,
@@ -208,14 +208,9 @@ impl Got {
 pub(super) struct FakeUplink {
     pub(super) packets: Rc<RefCell<VecDeque<(EndpointId, Packet)>>>,
     pub(super) refuses: Rc<Cell<bool>>,
-    pub(super) nobody_owns: Rc<Cell<bool>>,
 }
 
 impl Uplink for FakeUplink {
-    fn owner(&self, role: Role, _shard: Shard) -> Option<EndpointId> {
-        (!self.nobody_owns.get()).then(|| node(role))
-    }
-
     fn offer(&self, to: &EndpointId, body: Packet) -> Result<(), Box<Packet>> {
         if self.refuses.get() {
             return Err(Box::new(body));
@@ -234,10 +229,36 @@ pub(super) fn node(role: Role) -> EndpointId {
     EndpointId::new(role, 1)
 }
 
+/// Another node than [`node`].
+pub(super) fn other(role: Role) -> EndpointId {
+    EndpointId::new(role, 2)
+}
+
+/// Who owns all rooms and all users, under these epochs.
+pub(super) fn owned(
+    rooms: Option<EndpointId>,
+    rooms_epoch: u64,
+    presence: Option<EndpointId>,
+    presence_epoch: u64,
+) -> Owners {
+    let mut owners = Owners::default();
+    for (role, owner, epoch) in [
+        (Role::Rooms, rooms, rooms_epoch),
+        (Role::Presence, presence, presence_epoch),
+    ] {
+        if let Some(owner) = owner {
+            let claims = Shard::all().map(|shard| (shard, Epoch(epoch))).collect();
+            owners.claim(role, &owner, &claims);
+        }
+    }
+    owners
+}
+
 /// A worker and everything around it.
 pub(super) struct Bench {
     pub(super) worker: Worker<FakeWire, FakeUplink>,
     pub(super) uplink: FakeUplink,
+    pub(super) owners: Arc<Owners>,
     pub(super) now: Millis,
 }
 
@@ -257,13 +278,33 @@ impl Bench {
         let verifier = Verifier::dev(&AuthConfig::default()).unwrap();
         let settings = Arc::new(Settings::new(&config, Arc::new(verifier)));
         let uplink = FakeUplink::default();
-        let mut worker = Worker::new(3, settings, uplink.clone());
+        let owners = Arc::new(owned(
+            Some(node(Role::Rooms)),
+            1,
+            Some(node(Role::Presence)),
+            1,
+        ));
+        let mut worker = Worker::new(3, settings, uplink.clone(), Arc::clone(&owners));
         worker.begin(0, WALL_MS);
         Self {
             worker,
             uplink,
+            owners,
             now: 0,
         }
+    }
+
+    /// From now on these own everything.
+    pub(super) fn own(&mut self, owners: Owners) {
+        let owners = Arc::new(owners);
+        let changes = owners.changes_since(&self.owners);
+        self.owners = Arc::clone(&owners);
+        self.give(Input::Owners(Arc::new(NewOwners { owners, changes })));
+    }
+
+    /// From now on this one owns all rooms under that epoch.
+    pub(super) fn own_rooms(&mut self, rooms: Option<EndpointId>, epoch: u64) {
+        self.own(owned(rooms, epoch, Some(node(Role::Presence)), 1));
     }
 
     /// One batch of one input.
@@ -346,11 +387,18 @@ impl Bench {
         }
     }
 
+    /// The next packet, and to whom it went.
+    pub(super) fn packet_to(&mut self) -> (EndpointId, Packet) {
+        let packet = self.uplink.packets.borrow_mut().pop_front();
+        packet.expect("a packet")
+    }
+
     pub(super) fn link(&mut self, role: Role, packets: Vec<LinkPacket>) {
-        self.give(Input::Link {
-            from: node(role),
-            packets,
-        });
+        self.link_from(node(role), packets);
+    }
+
+    pub(super) fn link_from(&mut self, from: EndpointId, packets: Vec<LinkPacket>) {
+        self.give(Input::Link { from, packets });
     }
 
     pub(super) fn reply(&mut self, role: Role, request: u64, result: link::reply::Result) {
@@ -454,7 +502,8 @@ pub(super) fn event(room: &str, epoch: u64, offset: u64) -> LinkPacket {
 }
 
 /// The owner's answer to a resync after `after`.
-pub(super) fn resynced(room: &str, epoch: u64, after: u64, head: u64) -> LinkPacket {
+pub(super) fn resynced(asked: &link::RoomResync, epoch: u64, head: u64) -> LinkPacket {
+    let (room, after) = (asked.room.as_str(), asked.after_offset);
     LinkPacket::Resynced(Arc::new(Resynced {
         room: room.to_owned(),
         epoch,
@@ -463,5 +512,6 @@ pub(super) fn resynced(room: &str, epoch: u64, after: u64, head: u64) -> LinkPac
         events: (after + 1..=head)
             .map(|offset| room_event(room, epoch, offset))
             .collect(),
+        number: asked.number,
     }))
 }

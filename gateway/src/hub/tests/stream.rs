@@ -110,7 +110,7 @@ fn gap_is_fetched_and_what_came_behind_it_waits() {
     bench.no_packet();
     bench.link(
         Role::Rooms,
-        vec![event("r", 1, 9), resynced("r", 1, 4, 7), event("r", 1, 10)],
+        vec![event("r", 1, 9), resynced(&asked, 1, 7), event("r", 1, 10)],
     );
     check(
         &ada,
@@ -129,13 +129,22 @@ fn resync_without_answer_is_asked_again() {
     bench.uplink.refuses.set(true);
     bench.link(Role::Rooms, vec![event("r", 1, 6)]);
     bench.uplink.refuses.set(false);
-    bench.wait(1_900);
+    bench.wait(250);
     bench.no_packet();
-    bench.wait(200);
-    assert_eq!(resync(&mut bench).after_offset, 4);
-    bench.wait(2_100);
-    assert_eq!(resync(&mut bench).after_offset, 4);
-    bench.link(Role::Rooms, vec![resynced("r", 1, 4, 6)]);
+    bench.wait(100);
+    let old = resync(&mut bench);
+    assert_eq!(old.after_offset, 4);
+    bench.wait(550);
+    bench.no_packet();
+    bench.wait(100);
+    let asked = resync(&mut bench);
+    assert_eq!(asked.after_offset, 4);
+    // Nobody knows whether the newest, which says who listens, came there.
+    bench.link(Role::Rooms, vec![resynced(&old, 1, 6)]);
+    bench.wait(1_300);
+    let asked = resync(&mut bench);
+    assert_eq!(asked.after_offset, 6);
+    bench.link(Role::Rooms, vec![resynced(&asked, 1, 6)]);
     check(&ada, &["ack j", "event 5", "event 6"]);
     bench.wait(5_000);
     bench.no_packet();
@@ -148,8 +157,9 @@ fn stream_that_cannot_be_made_whole_tells_every_listener_to_resume() {
     bench.join(1, "r", 1, 4);
     bench.join(2, "r", 1, 4);
     bench.link(Role::Rooms, vec![event("r", 1, 7)]);
-    resync(&mut bench);
+    let asked = resync(&mut bench);
     let reset = Resynced {
+        number: asked.number,
         room: "r".to_owned(),
         epoch: 1,
         head: 5_000,
@@ -175,13 +185,12 @@ fn lost_link_resyncs_every_room_of_that_node() {
     bench.join(1, "r", 1, 4);
     bench.join(1, "s", 1, 9);
     bench.link(Role::Rooms, vec![LinkPacket::Lost]);
-    let mut asked = [resync(&mut bench), resync(&mut bench)].map(|r| (r.room, r.after_offset));
-    asked.sort();
-    assert_eq!(asked, [("r".to_owned(), 4), ("s".to_owned(), 9)]);
-    bench.link(
-        Role::Rooms,
-        vec![resynced("r", 1, 4, 4), resynced("s", 2, 9, 9)],
-    );
+    let mut asked = [resync(&mut bench), resync(&mut bench)];
+    asked.sort_by_key(|resync| resync.after_offset);
+    let [r, s] = asked;
+    assert_eq!((r.room.as_str(), r.after_offset), ("r", 4));
+    assert_eq!((s.room.as_str(), s.after_offset), ("s", 9));
+    bench.link(Role::Rooms, vec![resynced(&r, 1, 4), resynced(&s, 2, 9)]);
     bench.wait(5_000);
     bench.no_packet();
 }
@@ -192,10 +201,11 @@ fn join_that_knows_more_than_the_stream_gets_nothing_twice() {
     let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
     bench.join(1, "r", 1, 4);
     bench.join(2, "r", 1, 6);
-    assert_eq!(resync(&mut bench).after_offset, 4);
+    let asked = resync(&mut bench);
+    assert_eq!(asked.after_offset, 4);
     bench.link(
         Role::Rooms,
-        vec![event("r", 1, 7), resynced("r", 1, 4, 7), event("r", 1, 8)],
+        vec![event("r", 1, 7), resynced(&asked, 1, 7), event("r", 1, 8)],
     );
     check(&ada, &["ack j", "event 5", "event 6", "event 7", "event 8"]);
     check(&bob, &["ack j", "event 7", "event 8"]);
@@ -209,10 +219,17 @@ fn join_answered_after_a_resync_that_did_not_list_it_is_listed_by_another() {
     bench.join(1, "r", 1, 4);
     bench.command(2, "j", join("r"));
     let join = bench.room_request().request;
-    bench.link(Role::Rooms, vec![LinkPacket::Lost]);
-    assert_eq!(resync(&mut bench).sessions.len(), 1);
-    bench.reply(Role::Rooms, join, joined("r", 1, 4));
-    assert_eq!(resync(&mut bench).sessions.len(), 2);
+    bench.link(Role::Rooms, vec![event("r", 1, 6)]);
+    let asked = resync(&mut bench);
+    assert_eq!(asked.sessions.len(), 1);
+    bench.reply(Role::Rooms, join, joined("r", 1, 6));
+    bench.no_packet();
+    bench.link(Role::Rooms, vec![resynced(&asked, 1, 6)]);
+    let asked = resync(&mut bench);
+    assert_eq!((asked.after_offset, asked.sessions.len()), (6, 2));
+    bench.link(Role::Rooms, vec![resynced(&asked, 1, 6)]);
+    bench.wait(5_000);
+    bench.no_packet();
 }
 
 #[test]

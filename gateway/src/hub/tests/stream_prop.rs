@@ -226,6 +226,7 @@ impl World {
             let head = self.heads[room];
             if reset {
                 self.link(LinkPacket::Resynced(Arc::new(Resynced {
+                    number: resync.number,
                     room: resync.room,
                     epoch: 1,
                     head,
@@ -233,7 +234,7 @@ impl World {
                     events: Vec::new(),
                 })));
             } else {
-                self.link(resynced(&resync.room, 1, resync.after_offset, head));
+                self.link(resynced(&resync, 1, head));
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Opening, joining, leaving, listening.
 
+use rookery_proto::link::packet;
+
 use super::*;
+use crate::room::{command::ResyncAsk, effects::Output};
 
 #[test]
 fn unknown_room_is_not_found_and_private_room_not_open() {
@@ -304,28 +307,37 @@ fn resync_replaces_a_lane_and_brings_what_was_missed() {
     sim.join(1, 1, 0);
     let who = Sim::who(1, 4, Grant::None);
     let mut fx = Effects::default();
+    let ask = ResyncAsk {
+        after: rookery_proto::ids::Offset(0),
+        number: 7,
+    };
     sim.state.resync(
         &gateway(),
         who.lane,
-        rookery_proto::ids::Offset(0),
+        ask,
         std::slice::from_ref(&who),
         &mut fx,
     );
+    sim.state
+        .add_sessions(&[Sim::who(1, 5, Grant::None), Sim::who(2, 6, Grant::None)]);
+    assert_eq!(sim.state.listener_count(), 2, "added, but no stranger");
+    sim.state.detach(&gateway(), 5, &mut fx);
     assert_eq!(
         sim.state.listener_count(),
         1,
         "the session that was not announced is gone"
     );
-    assert_eq!(fx.outputs.len(), 1);
+    assert!(matches!(
+        &fx.outputs[..],
+        [Output::ToGateway {
+            body: packet::Body::RoomEvents(events),
+            ..
+        }] if events.number == 7
+    ));
     let stranger = Sim::who(2, 7, Grant::None);
     let mut fx = Effects::default();
-    sim.state.resync(
-        &gateway(),
-        1,
-        rookery_proto::ids::Offset(0),
-        &[who, stranger],
-        &mut fx,
-    );
+    sim.state
+        .resync(&gateway(), 1, ask, &[who, stranger], &mut fx);
     assert_eq!(
         sim.state.listener_count(),
         0,

@@ -1,0 +1,95 @@
+//! Where a lane sends what is for a shard.
+
+use std::sync::Arc;
+
+use rookery_cluster::{EndpointId, OwnerChanges, Owners, Role};
+use rookery_proto::shard::Shard;
+use rustc_hash::FxHashMap;
+
+/// Whose owner is meant.
+pub(super) type Target = (Role, Shard);
+
+/// The owners as this lane was last told, so that asking costs no lock and changes only between
+/// two inputs.
+#[derive(Debug)]
+pub(super) struct Routes {
+    owners: Arc<Owners>,
+    /// Owners that a node named and `owners` does not tell yet.
+    detours: FxHashMap<Target, EndpointId>,
+}
+
+impl Routes {
+    pub(super) fn new(owners: Arc<Owners>) -> Self {
+        Self {
+            owners,
+            detours: FxHashMap::default(),
+        }
+    }
+
+    /// Who is asked; `None`: nobody is known.
+    pub(super) fn owner(&self, target: Target) -> Option<&EndpointId> {
+        let detour = self.detours.get(&target);
+        detour.or_else(|| self.owners.owner(target.0, target.1))
+    }
+
+    /// Whether the node is who is asked.
+    pub(super) fn leads_to(&self, target: Target, node: &EndpointId) -> bool {
+        self.owner(target) == Some(node)
+    }
+
+    /// Takes what is known from now on.
+    pub(super) fn renew(&mut self, owners: Arc<Owners>, changes: &OwnerChanges) {
+        self.owners = owners;
+        self.detours
+            .retain(|&(role, shard), _| !changes.contains(role, shard));
+    }
+
+    /// `refuser` is not the owner and named another. True: that one is asked from now on.
+    pub(super) fn detour(&mut self, target: Target, refuser: &EndpointId, named: &str) -> bool {
+        if self.detours.remove(&target).is_some() {
+            return !self.leads_to(target, refuser);
+        }
+        let named = EndpointId::from_wire(named);
+        if named == *refuser || named.role() != Some(target.0) {
+            return false;
+        }
+        self.detours.insert(target, named);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_cluster::{Placement as _, SingleNode};
+
+    use super::*;
+
+    #[test]
+    fn node_that_is_named_is_asked_until_it_refuses_or_the_owners_change() {
+        let [one, two, presence] = [
+            EndpointId::new(Role::Rooms, 1),
+            EndpointId::new(Role::Rooms, 2),
+            EndpointId::new(Role::Presence, 1),
+        ];
+        let known = |rooms: &EndpointId| {
+            let (rooms, presence) = (rooms.clone(), presence.clone());
+            Arc::clone(&SingleNode { rooms, presence }.watch().borrow())
+        };
+        let target = (Role::Rooms, Shard::of("general"));
+        let mut routes = Routes::new(known(&one));
+        for named in ["", one.as_str(), presence.as_str()] {
+            assert!(!routes.detour(target, &one, named), "{named:?}");
+            assert!(routes.leads_to(target, &one));
+        }
+        assert!(routes.detour(target, &one, two.as_str()));
+        assert!(routes.leads_to(target, &two));
+        // Refused there too: back to the one known, which is not the one that refused.
+        assert!(routes.detour(target, &two, "rooms-3"));
+        assert!(routes.leads_to(target, &one));
+        assert!(routes.detour(target, &one, "rooms-3"));
+        let changes = known(&two).changes_since(&known(&one));
+        routes.renew(known(&two), &changes);
+        assert!(routes.leads_to(target, &two));
+        assert_eq!(routes.owner((Role::Presence, target.1)), Some(&presence));
+    }
+}
