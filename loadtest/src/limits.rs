@@ -58,3 +58,8 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const _: () = assert!(RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis());
 const _: () = assert!(SERVER_MESSAGE_BYTES_MAX < HISTORY_LINE_BYTES_MAX);
 const _: () = assert!(WRITE_BATCH_MAX <= OUTGOING_FRAMES_MAX);
+
+/// Before a load is measured: caches fill, connections open.
+pub(crate) const LOAD_WARM_UP: Duration = Duration::from_secs(2);
+/// Of a load: long enough that a second's hiccup moves a p99 and not a rate.
+pub(crate) const LOAD_MEASURED: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Durable sends as fast as they are acknowledged, or at a given rate, and how long each took.
+//! Sends as fast as they are acknowledged, or at a given rate, and how long each took.
 //!
 //! Nothing is recorded or judged here: [`crate::workload`] does that. Senders are members of
 //! their room and do not listen, so what is measured is the way to the ack alone.
@@ -15,13 +15,28 @@ use tokio::{
 use crate::{
     bench::Histogram,
     client::{
-        CallError, Client, ConnectError, ConnectOptions, Encoding, Incoming, ServerAddress, command,
+        CallError, Client, Command, ConnectError, ConnectOptions, Encoding, Incoming,
+        ServerAddress, command,
     },
 };
+
+/// What is asked; each way is part of the next one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// A `ping`: only the gateway answers.
+    Ping,
+    /// The newest event of the room: the room's owner answers, from memory.
+    Read,
+    /// A message: answered when it is durable.
+    #[default]
+    Send,
+}
 
 /// What to send.
 #[derive(Clone, Debug)]
 pub struct Load {
+    /// What is asked.
+    pub asked: Asked,
     /// Starts the names of users and rooms, so that runs on one server do not meet.
     pub prefix: String,
     /// Rooms, each opened by its first sender.
@@ -194,8 +209,15 @@ impl Load {
         let one = |number: u64, due: Instant| {
             let (client, room, text) = (&client, &room, &text);
             async move {
-                let client_id = format!("{number}");
-                (due, client.send(room, text, &client_id).await)
+                let answer = match self.asked {
+                    Asked::Ping => client.call(Command::Ping(v1::Ping {})).await.map(drop),
+                    Asked::Read => client
+                        .history(command::history_newest(room, 1))
+                        .await
+                        .map(drop),
+                    Asked::Send => client.send(room, text, &number.to_string()).await.map(drop),
+                };
+                (due, answer)
             }
         };
         let mut number = 0;
@@ -225,24 +247,24 @@ impl Load {
         report: &mut LoadReport,
         measured: std::ops::Range<Instant>,
         due: Instant,
-        outcome: Result<v1::Appended, CallError>,
+        outcome: Result<(), CallError>,
     ) -> Result<(), LoadError> {
         let now = Instant::now();
         let counts = measured.contains(&now);
         match outcome {
-            Ok(_) if counts => {
+            Ok(()) if counts => {
                 report.acked += 1;
                 let took = now.saturating_duration_since(due).as_micros();
                 report
                     .latency_us
                     .record(u64::try_from(took).unwrap_or(u64::MAX));
             }
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) if matches!(error.code(), Some(Code::Overloaded | Code::RateLimited)) => {
                 report.refused += u64::from(counts);
             }
             Err(source) => {
-                let what = "send";
+                let what = "be answered";
                 return Err(LoadError::Call {
                     sender,
                     what,

@@ -17,8 +17,8 @@ use rookery_loadtest::{
     checker::{self, Report},
     client::ServerAddress,
     history::{Header, HistoryWriter},
-    load::Load,
-    measure,
+    load::{Asked, Load},
+    measure::{self, Demand},
     workload::{Progress, Workload},
 };
 
@@ -46,7 +46,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// page is without holes and in order; cursors never went back, unread counts were right, and all
 /// clients end with the state the log gives.
 ///
-/// `failover`, `moves`, `rolling` and `lost` start a whole cluster on this machine, do something to
+/// `failover`, `moves`, `rolling`, `lost` and `sends` start a whole cluster on this machine, do something to
 /// it, and tell how long its clients waited. They need `scripts/services start nats cql`.
 ///
 /// Exit status: 0 sound, 1 not sound (or the run failed), 64 bad arguments or file.
@@ -78,6 +78,23 @@ enum Subcommands {
         /// How many kills.
         #[arg(long, default_value_t = 20)]
         kills: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Measure how many sends a cluster acknowledges, how soon, and where the time goes.
+    Sends {
+        /// Nodes for rooms and presence.
+        #[arg(long, default_value_t = 1)]
+        nodes: usize,
+        /// Gateways.
+        #[arg(long, default_value_t = 1)]
+        gateways: usize,
+        /// Connections.
+        #[arg(long, default_value_t = 100)]
+        senders: u32,
+        /// Sends one connection has in flight at most.
+        #[arg(long, default_value_t = 4)]
+        in_flight: usize,
         #[command(flatten)]
         measuring: Measuring,
     },
@@ -185,6 +202,23 @@ async fn main() -> ExitCode {
                 .run(async |setting| measure::failover(setting, kills).await)
                 .await
         }
+        Subcommands::Sends {
+            nodes,
+            gateways,
+            senders,
+            in_flight,
+            measuring,
+        } => {
+            let demand = Demand {
+                nodes,
+                gateways,
+                senders,
+                in_flight_max: in_flight,
+            };
+            measuring
+                .run(async |setting| measure::sends(setting, demand).await)
+                .await
+        }
         Subcommands::Moves { moves, measuring } => {
             measuring
                 .run(async |setting| measure::moves(setting, moves).await)
@@ -274,6 +308,7 @@ async fn load(arguments: LoadArguments) -> ExitCode {
         return BAD_INPUT.into();
     }
     let load = Load {
+        asked: Asked::Send,
         prefix: format!("load-{:06x}", fastrand::u32(..1 << 24)),
         rooms: arguments.rooms,
         senders: arguments.senders,

@@ -9,6 +9,7 @@ mod lost;
 mod moves;
 mod prober;
 mod rolling;
+mod sends;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -26,6 +27,7 @@ pub use lost::lost;
 pub use moves::moves;
 pub use prober::{Ack, Prober};
 pub use rolling::rolling;
+pub use sends::{Demand, sends};
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -163,8 +165,10 @@ async fn verify(probers: Vec<Prober>, cluster: &Cluster) -> Result<u64> {
 pub struct Measured {
     /// What the times are of.
     pub what: String,
-    /// In milliseconds.
+    /// In `unit`.
     pub times: Histogram,
+    /// `ms` or `µs`.
+    pub unit: &'static str,
     /// Further figures.
     pub notes: Vec<String>,
 }
@@ -173,9 +177,10 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: {} times, p50 {} ms, p90 {} ms, p99 {} ms, longest {} ms",
+            "{}: {} times in {}: p50 {}, p90 {}, p99 {}, longest {}",
             self.what,
             self.times.count(),
+            self.unit,
             self.times.percentile(50.0),
             self.times.percentile(90.0),
             self.times.percentile(99.0),

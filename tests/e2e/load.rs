@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use anyhow::Result;
 use rookery_loadtest::{
     client::{Client, ConnectOptions, command},
-    load::Load,
+    load::{Asked, Load},
 };
 use rookery_proto::v1::event;
 
@@ -32,6 +32,7 @@ async fn load_counts_no_more_than_the_logs_hold_and_keeps_its_rate() -> Result<(
     let (reader, _incoming) =
         Client::connect(&ConnectOptions::named(server.address(), "reader")).await?;
     let flat_out = Load {
+        asked: Asked::Send,
         prefix: "flat".to_owned(),
         rooms: ROOMS,
         senders: 5,

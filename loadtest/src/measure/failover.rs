@@ -57,6 +57,7 @@ pub async fn failover(setting: &Setting, kills: usize) -> Result<Measured> {
     Ok(Measured {
         what: format!("first ack after kill -9 of the owner, per room, {kills} kills"),
         times,
+        unit: "ms",
         notes: vec![
             format!("slowest room of each kill: {slowest}"),
             format!("{acks} acks, all of them in history once"),

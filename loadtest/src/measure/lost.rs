@@ -85,6 +85,7 @@ pub async fn lost(setting: &Setting, times: usize) -> Result<Measured> {
     Ok(Measured {
         what: "a lost NATS message, until it is made good in an otherwise silent room".to_owned(),
         times: all,
+        unit: "ms",
         notes: vec![
             format!("from gateway to owner, ms: {asking}"),
             format!("from owner to a gateway, ms: {telling}"),

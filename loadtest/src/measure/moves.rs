@@ -53,6 +53,7 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
     Ok(Measured {
         what: "pause of a busy room when its shard moves".to_owned(),
         times: pauses,
+        unit: "ms",
         notes: vec![
             format!("between two acks when nothing moves, in ms: {quiet}"),
             format!("clients saw {refused} refusals and {unknown} missing answers"),

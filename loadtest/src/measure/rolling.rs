@@ -99,6 +99,7 @@ pub async fn rolling(setting: &Setting) -> Result<Measured> {
     Ok(Measured {
         what: "restart of one process under load, from SIGTERM to ready".to_owned(),
         times,
+        unit: "ms",
         notes: vec![
             format!(
                 "longest time a client was without an ack: {} ms",
