@@ -215,6 +215,9 @@ pub struct RoomEvents {
     /// Of the resync that is answered.
     #[prost(uint64, tag = "7")]
     pub number: u64,
+    /// The node does not own the room: resync at its owner. Nothing else is told then.
+    #[prost(message, optional, tag = "8")]
+    pub not_owner: ::core::option::Option<NotOwner>,
 }
 impl ::prost::Name for RoomEvents {
 const NAME: &'static str = "RoomEvents";
@@ -265,10 +268,13 @@ impl ::prost::Name for Reply {
 const NAME: &'static str = "Reply";
 const PACKAGE: &'static str = "rookery.link.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Reply".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Reply".into() }}
+/// Ask another node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NotOwner {
+    /// The newest epoch of the shard that the node knows; 0: none.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
+    /// Who owns it, or is about to. Empty: not known now.
     #[prost(string, tag = "2")]
     pub owner: ::prost::alloc::string::String,
 }
