@@ -13,6 +13,7 @@
 pub mod bus;
 pub mod clock;
 pub mod endpoint;
+pub mod holdings;
 pub mod limits;
 pub mod link;
 pub mod membership;
@@ -25,6 +26,7 @@ pub use bus::nats::{NatsBus, NatsConfig, NatsCredentials, NatsError, NatsIdentit
 pub use bus::{Broadcast, Bus, BusError, InProcessBus, Subscription};
 pub use clock::{Clock, SystemClock};
 pub use endpoint::{EndpointId, Role};
+pub use holdings::{Holdings, Ownership};
 pub use link::{Inbound, Inbox, LinkSender, Links};
 pub use membership::{
     Duties, Duty, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig,

@@ -104,6 +104,16 @@ pub const MEMBERSHIP_INBOX_MAX: usize = 1_024;
 /// Announcements waiting for the bus. When full the newest is dropped: it is told again.
 pub const ANNOUNCEMENTS_MAX: usize = 256;
 
+/// Calls of the database about shards that one role has under way. More wait in order. A node
+/// that takes over takes hundreds at once; each is two or three round trips.
+pub const REGISTRY_CALLS_MAX: usize = 64;
+/// How long packets wait for a shard that was promised to us: several times what a planned move
+/// takes, far less than a client waits.
+pub const EXPECTED_FOR: Duration = Duration::from_secs(1);
+/// Packets of one role that wait for shards to be taken. When full, requests are answered
+/// OVERLOADED and other packets are dropped, as if the link had lost them.
+pub const PARKED_PACKETS_MAX: usize = 16_384;
+
 const _: () = assert!(BEAT_INTERVAL.as_millis() * 3 < BUS_SILENCE.as_millis());
 const _: () = assert!(ROW_INTERVAL.as_millis() < ROW_SILENCE.as_millis());
 const _: () = assert!(ROW_SILENCE.as_millis() < ROW_FRESH.as_millis());

@@ -118,6 +118,7 @@ pub(crate) fn duty(duty: &Duty) {
     let step = match duty {
         Duty::Take { from: None, .. } => "take",
         Duty::Take { from: Some(_), .. } => "take_over",
+        Duty::Expect { .. } => "expect",
         Duty::StopAdmitting { .. } => "stop_admitting",
         Duty::Release { .. } => "release",
         Duty::Admit { .. } => "admit",

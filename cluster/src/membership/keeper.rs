@@ -29,9 +29,14 @@ use crate::{
     limits::{DUTY_RETRY, MOVE_AFTER, MOVES_LEAVING_MAX, MOVES_MAX, OFFER_REPEAT, OFFER_TIMEOUT},
 };
 
-/// What the node must do about a shard. Each of the first three is answered.
+/// What the node must do about a shard. `Take`, `StopAdmitting` and `Release` are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Duty {
+    /// Another is about to release it to us: hold what comes for it, for a moment.
+    Expect {
+        /// The shard.
+        shard: Shard,
+    },
     /// Take it in the database, from this incarnation, which is dead (fencing it), or, if `None`,
     /// only if nobody has it. Answered by `taken`, `take_refused` or `take_failed`.
     Take {
@@ -219,6 +224,7 @@ impl Keeper {
             Step::Offer if told.to == self.me => {
                 let free = !self.holds.contains_key(&shard);
                 if mode == Mode::Serving && free && view.home(shard) == Some(&self.me) {
+                    outcome.duties.push(Duty::Expect { shard });
                     outcome.say.push(HandOver {
                         step: Step::Accept,
                         ..told.clone()
@@ -253,13 +259,22 @@ impl Keeper {
         outcome
     }
 
-    /// The database gave it to us.
+    /// The database gave it to us, or gave us a larger epoch of it.
     pub(crate) fn taken(&mut self, shard: Shard, epoch: Epoch) -> Outcome {
-        let owned = Hold::Owned {
-            epoch,
-            elsewhere: None,
-        };
-        self.holds.insert(shard, owned);
+        let hold = self.holds.entry(shard).or_insert(Hold::Taking);
+        match hold {
+            Hold::Taking => {
+                *hold = Hold::Owned {
+                    epoch,
+                    elsewhere: None,
+                };
+            }
+            // A move goes on; an offer is repeated with the larger epoch.
+            Hold::Owned { epoch: former, .. }
+            | Hold::Offered { epoch: former, .. }
+            | Hold::Closing { epoch: former, .. }
+            | Hold::Releasing { epoch: former, .. } => *former = epoch.max(*former),
+        }
         self.retry.remove(&shard);
         Outcome {
             changed: true,

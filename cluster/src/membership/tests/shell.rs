@@ -66,7 +66,7 @@ fn obey(membership: Membership, mut duties: Duties, epochs: Arc<Mutex<u64>>) {
                 }
                 Duty::StopAdmitting { shard, .. } => membership.finished(shard).await,
                 Duty::Release { shard, .. } => membership.released(shard).await,
-                Duty::Admit { .. } | Duty::Lost { .. } => {}
+                Duty::Expect { .. } | Duty::Admit { .. } | Duty::Lost { .. } => {}
             }
         }
     });

@@ -513,7 +513,7 @@ impl World {
                 }
                 Input::Released { shard }
             }
-            Duty::Admit { .. } | Duty::Lost { .. } => return None,
+            Duty::Expect { .. } | Duty::Admit { .. } | Duty::Lost { .. } => return None,
         })
     }
 }
