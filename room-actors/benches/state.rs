@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use rookery_cluster::{
-    Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Role, SingleNode, SystemClock,
+    Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Ownership, Role, SingleNode, SystemClock,
 };
 use rookery_persistence::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
@@ -141,6 +141,7 @@ async fn through_node(
         links: Links::new(Arc::clone(&bus), node.clone(), 1),
         store,
         placement: Arc::new(placement),
+        ownership: Ownership::Alone,
         clock: Arc::new(SystemClock),
     };
     let config = RoomsConfig {

@@ -1,5 +1,7 @@
 //! Whether this node takes writes, and why not.
 
+use std::sync::{Arc, Mutex};
+
 use rookery_proto::errors::{Code, WireError};
 use tokio::{sync::watch, time::Instant};
 
@@ -18,6 +20,11 @@ pub enum Health {
         /// The store's error, for people who run the node; never sent to clients.
         reason: String,
     },
+    /// The node may not serve in its cluster now: new writes are refused.
+    Suspended {
+        /// Why.
+        reason: &'static str,
+    },
     /// Another incarnation took this node's shards: nothing is acknowledged any more.
     Fenced,
     /// [`RoomsNode::stop`](crate::RoomsNode::stop) was called.
@@ -30,6 +37,7 @@ impl Health {
         let message = match self {
             Self::Ready => return None,
             Self::Failing { .. } => "storage unavailable",
+            Self::Suspended { .. } => "the node is cut off",
             Self::Fenced => "the room has moved",
             Self::Stopping => "the server is stopping",
         };
@@ -40,12 +48,42 @@ impl Health {
 /// The latest health, changed from several places.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthCell {
+    causes: Arc<Mutex<Causes>>,
     sender: watch::Sender<Health>,
+}
+
+/// Why it is not ready; the gravest is shown.
+#[derive(Debug, Default)]
+struct Causes {
+    fenced: bool,
+    stopping: bool,
+    failing: Option<(Instant, String)>,
+    suspended: Option<&'static str>,
+}
+
+impl Causes {
+    fn health(&self) -> Health {
+        if self.fenced {
+            return Health::Fenced;
+        }
+        if self.stopping {
+            return Health::Stopping;
+        }
+        match (&self.failing, self.suspended) {
+            (Some((since, reason)), _) => Health::Failing {
+                since: *since,
+                reason: reason.clone(),
+            },
+            (None, Some(reason)) => Health::Suspended { reason },
+            (None, None) => Health::Ready,
+        }
+    }
 }
 
 impl HealthCell {
     pub(crate) fn new() -> Self {
         Self {
+            causes: Arc::default(),
             sender: watch::Sender::new(Health::Ready),
         }
     }
@@ -54,52 +92,52 @@ impl HealthCell {
         self.sender.subscribe()
     }
 
+    fn change(&self, change: impl FnOnce(&mut Causes)) {
+        let mut causes = self.causes.lock().expect("no panic while held");
+        change(&mut causes);
+        let health = causes.health();
+        self.sender.send_if_modified(|shown| {
+            let news = *shown != health;
+            *shown = health;
+            news
+        });
+    }
+
     /// A commit failed.
     pub(crate) fn failing(&self, reason: String) {
-        self.sender.send_if_modified(|health| match health {
-            Health::Ready => {
+        self.change(|causes| {
+            if causes.failing.is_none() {
                 tracing::warn!(error = reason, "store fails, new writes are refused");
-                *health = Health::Failing {
-                    since: Instant::now(),
-                    reason,
-                };
-                true
+                causes.failing = Some((Instant::now(), reason));
             }
-            Health::Failing { .. } | Health::Fenced | Health::Stopping => false,
         });
     }
 
     /// Every failed commit has succeeded.
     pub(crate) fn recovered(&self) {
-        self.sender.send_if_modified(|health| match health {
-            Health::Failing { since, .. } => {
-                tracing::info!(failing.ms = ms(*since), "store works again");
-                *health = Health::Ready;
-                true
+        self.change(|causes| {
+            if let Some((since, _)) = causes.failing.take() {
+                tracing::info!(failing.ms = ms(since), "store works again");
             }
-            Health::Ready | Health::Fenced | Health::Stopping => false,
         });
     }
 
+    /// The cluster does not let this node serve, or lets it again.
+    pub(crate) fn suspended(&self, reason: Option<&'static str>) {
+        self.change(|causes| causes.suspended = reason);
+    }
+
     pub(crate) fn fenced(&self) {
-        self.sender.send_if_modified(|health| {
-            if *health == Health::Fenced {
-                return false;
+        self.change(|causes| {
+            if !causes.fenced {
+                tracing::error!("another node took this one's shards, all rooms are dropped");
             }
-            tracing::error!("another node took this one's shards, all rooms are dropped");
-            *health = Health::Fenced;
-            true
+            causes.fenced = true;
         });
     }
 
     pub(crate) fn stopping(&self) {
-        self.sender.send_if_modified(|health| match health {
-            Health::Ready | Health::Failing { .. } => {
-                *health = Health::Stopping;
-                true
-            }
-            Health::Fenced | Health::Stopping => false,
-        });
+        self.change(|causes| causes.stopping = true);
     }
 }
 

@@ -6,43 +6,45 @@
 //!            ▲                      │ ends
 //!            └──── Supervisor ◄─────┘
 //! ```
-//! A room has at most one actor here. One that failed comes back under a new epoch of its shard:
-//! what it had in flight is then decided by the epoch list, not by memory.
+//! A room has at most one actor here, and only while its shard is held. One that failed comes back
+//! under a new epoch of its shard: what it had in flight is then decided by the epoch list, not by
+//! memory. `moves` performs what [`Holdings`] want done about whole shards.
 
+mod moves;
 mod packets;
 mod rooms;
-mod shards;
 mod supervisor;
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
 use ractor::ActorCell;
-use rookery_cluster::{Clock, EndpointId, Inbound, Inbox, Links, Placement, Role};
+use rookery_cluster::{
+    Clock, EndpointId, Holdings, Inbound, Inbox, Links, Placement, Role, holdings::Parking,
+};
 use rookery_persistence::{Incarnation, Store};
 use rookery_proto::{
-    ids::{Epoch, RoomId},
+    ids::RoomId,
     link::{Reannounce, packet},
+    shard::Shard,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     time::{Duration, Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use self::rooms::Rooms;
-pub(crate) use self::{shards::Shards, supervisor::Supervisor};
+pub(crate) use self::supervisor::Supervisor;
 use crate::{
     commit::{Committer, RoomKey},
     health::{Health, HealthCell},
-    limits::{GATEWAY_FORGET_AFTER, RoomLimits, WAKES_AT_ONCE_MAX},
+    limits::{GATEWAY_FORGET_AFTER, LEAVE_SHARE, LOAD_INTERVAL, RoomLimits, WAKES_AT_ONCE_MAX},
     node::StopReport,
     request::Admission,
 };
 
 /// What the host is told by its own parts. Bounded by rooms: each has at most a few on their way.
 pub(crate) enum HostMsg {
-    /// From a room: it wakes under this epoch.
-    Waking { key: RoomKey, epoch: Epoch },
     /// From a room: after so many messages of the host nothing is left to do.
     Quiet {
         room: RoomId,
@@ -68,7 +70,6 @@ pub(crate) enum HostMsg {
 
 /// What all rooms of the node share.
 pub(crate) struct Shared {
-    pub(crate) node: String,
     pub(crate) incarnation: Incarnation,
     pub(crate) limits: RoomLimits,
     pub(crate) store: Arc<dyn Store>,
@@ -78,7 +79,6 @@ pub(crate) struct Shared {
     pub(crate) committer: Committer,
     pub(crate) health: HealthCell,
     pub(crate) wakes: Semaphore,
-    pub(crate) shards: Shards,
 }
 
 impl Shared {
@@ -92,6 +92,13 @@ pub(crate) struct Host {
     inbox: Inbox,
     messages: mpsc::UnboundedReceiver<HostMsg>,
     rooms: Rooms,
+    holdings: Holdings,
+    parking: Parking,
+    /// Shards whose rooms are to end.
+    closing: FxHashSet<Shard>,
+    /// What people see of the load.
+    commands: u64,
+    commits_failing: bool,
     admission: Arc<Admission>,
     health: watch::Receiver<Health>,
     shared: Arc<Shared>,
@@ -105,6 +112,7 @@ pub(crate) struct HostParts {
     pub(crate) messages: mpsc::UnboundedReceiver<HostMsg>,
     pub(crate) to_host: mpsc::UnboundedSender<HostMsg>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) holdings: Holdings,
     pub(crate) supervisor: ActorCell,
     pub(crate) awake: Arc<AtomicUsize>,
 }
@@ -116,6 +124,7 @@ impl Host {
             messages,
             to_host,
             shared,
+            holdings,
             supervisor,
             awake,
         } = parts;
@@ -123,6 +132,11 @@ impl Host {
             inbox,
             messages,
             rooms: Rooms::new(Arc::clone(&shared), to_host, supervisor, awake),
+            holdings,
+            parking: Parking::default(),
+            closing: FxHashSet::default(),
+            commands: 0,
+            commits_failing: false,
             admission: Admission::new(shared.limits),
             health: shared.health.watch(),
             shared,
@@ -136,6 +150,8 @@ impl Host {
             .clamp(Duration::from_millis(10), Duration::from_secs(10));
         let mut sweep = interval(sweep);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut load = interval(LOAD_INTERVAL);
+        load.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -148,6 +164,7 @@ impl Host {
                     None => return,
                 },
                 Ok(()) = self.health.changed() => self.heed_health(),
+                change = self.holdings.next() => self.heed(change),
                 inbound = self.inbox.next() => match inbound {
                     Some(inbound) => self.receive(inbound),
                     None => {
@@ -156,15 +173,15 @@ impl Host {
                     }
                 },
                 _ = sweep.tick() => self.sweep(Instant::now()),
+                _ = load.tick() => self.tell_load(),
             }
         }
     }
 
     fn handle(&mut self, message: HostMsg) {
         match message {
-            HostMsg::Waking { key, epoch } => self.rooms.waking(key, epoch),
-            HostMsg::Quiet { room, key, handled } => self.rooms.quiet(&room, key, handled),
-            HostMsg::Ended { actor, error } => self.rooms.ended(actor, error),
+            HostMsg::Quiet { room, key, handled } => self.room_quiet(&room, key, handled),
+            HostMsg::Ended { actor, error } => self.room_ended(actor, error),
             HostMsg::Fenced => self.shared.health.fenced(),
             HostMsg::Stop { .. } => unreachable!("the loop takes it"),
             #[cfg(test)]
@@ -182,12 +199,6 @@ impl Host {
             }
             stays
         });
-    }
-
-    fn heed_health(&mut self) {
-        if *self.health.borrow_and_update() == Health::Fenced {
-            self.rooms.drop_all();
-        }
     }
 
     fn receive(&mut self, inbound: Inbound) {
@@ -220,28 +231,17 @@ impl Host {
             .send(packet::Body::Reannounce(Reannounce {}));
     }
 
-    /// Refuses new writes, lets every room finish, and reports. Requests that only read go on.
+    /// Hands over what it holds, where there is somebody to hand it to; then refuses new writes,
+    /// lets every room finish, and reports. Requests that only read go on.
     async fn stop(&mut self, until: Instant, report: oneshot::Sender<StopReport>) {
-        self.shared.health.stopping();
         let rooms = self.rooms.len();
+        let now = Instant::now();
+        self.leave(now + until.saturating_duration_since(now).mul_f32(LEAVE_SHARE))
+            .await;
+        self.shared.health.stopping();
         self.rooms.prepare_stop();
         while self.rooms.len() > 0 {
-            let turn = async {
-                tokio::select! {
-                    biased;
-                    message = self.messages.recv() => {
-                        if let Some(message) = message {
-                            self.handle(message);
-                        }
-                    }
-                    inbound = self.inbox.next() => {
-                        if let Some(inbound) = inbound {
-                            self.receive(inbound);
-                        }
-                    }
-                }
-            };
-            if timeout_at(until, turn).await.is_err() {
+            if timeout_at(until, self.turn()).await.is_err() {
                 break;
             }
         }
@@ -249,5 +249,24 @@ impl Host {
         self.rooms.drop_all();
         // Whoever asked may have gone; there is nobody else to tell.
         let _ = report.send(StopReport { rooms, unfinished });
+    }
+
+    /// One step of serving while it stops.
+    async fn turn(&mut self) {
+        tokio::select! {
+            biased;
+            message = self.messages.recv() => {
+                if let Some(message) = message {
+                    self.handle(message);
+                }
+            }
+            Ok(()) = self.health.changed() => self.heed_health(),
+            change = self.holdings.next() => self.heed(change),
+            inbound = self.inbox.next() => {
+                if let Some(inbound) = inbound {
+                    self.receive(inbound);
+                }
+            }
+        }
     }
 }

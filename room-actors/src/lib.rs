@@ -25,6 +25,7 @@ mod health;
 mod host;
 pub mod metrics;
 mod node;
+mod registry;
 mod request;
 mod upkeep;
 

@@ -161,3 +161,8 @@ const _: () = assert!(UNAVAILABLE_RETRY.as_millis() >= COMMIT_BACKOFF_MAX.as_mil
 pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Rows removed in one step: a few milliseconds of the writer's time.
 pub(crate) const UPKEEP_ROWS_MAX: u32 = 1_000;
+
+/// How often the node says how much it does.
+pub(crate) const LOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// The part of a stop's grace in which shards are handed over; the rest is for rooms that stay.
+pub(crate) const LEAVE_SHARE: f32 = 0.75;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use ractor::{Actor as _, ActorRef};
 use rookery_cluster::{
-    Bus, BusError, Clock, Inbox, Links, Placement,
+    Bus, BusError, Clock, Holdings, Inbox, Links, Ownership, Placement,
     task::{TaskKind, spawn},
 };
 use rookery_persistence::{Incarnation, Store, StoreError};
@@ -20,8 +20,9 @@ use tokio::{
 use crate::{
     commit::Committer,
     health::{Health, HealthCell},
-    host::{Host, HostMsg, HostParts, Shards, Shared, Supervisor},
+    host::{Host, HostMsg, HostParts, Shared, Supervisor},
     limits::RoomLimits,
+    registry::RoomShards,
     upkeep,
 };
 
@@ -37,7 +38,6 @@ pub struct RoomsConfig {
 }
 
 /// What rooms need of the world.
-#[derive(Clone)]
 pub struct RoomsPorts {
     /// Carries the inbox.
     pub bus: Arc<dyn Bus>,
@@ -45,8 +45,10 @@ pub struct RoomsPorts {
     pub links: Links,
     /// Keeps everything.
     pub store: Arc<dyn Store>,
-    /// Who owns which shard.
+    /// Who owns which shard, for people and packets that are not for this node.
     pub placement: Arc<dyn Placement>,
+    /// Which shards this node owns.
+    pub ownership: Ownership,
     /// Times of events.
     pub clock: Arc<dyn Clock>,
 }
@@ -100,6 +102,7 @@ pub async fn start(config: RoomsConfig, ports: RoomsPorts) -> Result<RoomsNode, 
         links,
         store,
         placement,
+        ownership,
         clock,
     } = ports;
     store
@@ -118,8 +121,12 @@ pub async fn start(config: RoomsConfig, ports: RoomsPorts) -> Result<RoomsNode, 
         Committer::start(Arc::clone(&store), incarnation, health.clone());
     let upkeep = upkeep::run(Arc::clone(&store), Arc::clone(&clock));
     let upkeep = spawn(TaskKind::Service, "store upkeep", upkeep);
-    let shared = Arc::new(Shared {
+    let registry = RoomShards {
+        store: Arc::clone(&store),
         node,
+        incarnation,
+    };
+    let shared = Arc::new(Shared {
         incarnation,
         limits,
         store,
@@ -129,7 +136,6 @@ pub async fn start(config: RoomsConfig, ports: RoomsPorts) -> Result<RoomsNode, 
         committer,
         health: health.clone(),
         wakes: Shared::wake_permits(),
-        shards: Shards::new(),
     });
     let awake = Arc::new(AtomicUsize::new(0));
     let host = Host::new(HostParts {
@@ -137,6 +143,7 @@ pub async fn start(config: RoomsConfig, ports: RoomsPorts) -> Result<RoomsNode, 
         messages,
         to_host: to_host.clone(),
         shared,
+        holdings: Holdings::new(ownership, Arc::new(registry)),
         supervisor: supervisor.get_cell(),
         awake: Arc::clone(&awake),
     });
@@ -165,8 +172,8 @@ impl RoomsNode {
         self.awake.load(Ordering::Relaxed)
     }
 
-    /// Refuses new writes at once, finishes what is in flight, writes cursors, and ends all rooms;
-    /// at the latest after `grace`.
+    /// In a cluster hands over all shards first, serving meanwhile. Then refuses new writes, finishes
+    /// what is in flight, writes cursors, and ends all rooms; at the latest after `grace`.
     pub async fn stop(self, grace: Duration) -> StopReport {
         let (report, reported) = oneshot::channel();
         let until = Instant::now() + grace;

@@ -114,8 +114,8 @@ impl ReplyTo {
         });
     }
 
-    pub(crate) fn not_owner(mut self, owner: String) {
-        self.send(reply::Result::NotOwner(link::NotOwner { epoch: 0, owner }));
+    pub(crate) fn not_owner(mut self, elsewhere: link::NotOwner) {
+        self.send(reply::Result::NotOwner(elsewhere));
     }
 
     pub(crate) fn overloaded(self, reason: &'static str) {

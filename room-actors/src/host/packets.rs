@@ -1,11 +1,14 @@
 //! What gateways send: admitted, checked, grouped by room.
 
 use prost::Message as _;
-use rookery_cluster::{EndpointId, LinkSender, Role};
+use rookery_cluster::{
+    EndpointId, LinkSender,
+    holdings::{ParkingFull, Place},
+};
 use rookery_proto::{
     errors::WireError,
-    ids::{Offset, RoomId},
-    link::{self, Packet, RoomRequest, RoomResync, packet::Body},
+    ids::{Epoch, Offset, RoomId},
+    link::{self, Packet, RoomDetach, RoomRequest, RoomResync, packet::Body},
     shard::Shard,
 };
 use rustc_hash::FxHashMap;
@@ -34,19 +37,10 @@ impl Host {
             match packet.body {
                 Some(Body::RoomRequest(request)) => {
                     requests += 1;
-                    self.take_request(from, &link, request, &mut grouped);
+                    self.route_request(from, &link, request, &mut grouped);
                 }
-                // A room that sleeps has no listeners.
-                Some(Body::RoomDetach(detach)) if !self.rooms.is_awake(&detach.room) => {}
-                Some(Body::RoomDetach(detach)) => {
-                    let gateway = from.clone();
-                    let work = Work::Detach {
-                        gateway,
-                        session: detach.session,
-                    };
-                    grouped.entry(detach.room).or_default().push(work);
-                }
-                Some(Body::RoomResync(resync)) => self.take_resync(from, resync, &mut grouped),
+                Some(Body::RoomDetach(detach)) => self.route_detach(from, detach, &mut grouped),
+                Some(Body::RoomResync(resync)) => self.route_resync(from, resync, &mut grouped),
                 Some(other) => {
                     tracing::warn!(peer.id = %from, packet = kind(&other), "packet not for rooms");
                 }
@@ -54,6 +48,7 @@ impl Host {
                 None => {}
             }
         }
+        self.commands += requests;
         metrics::requests_taken(requests);
         let now = Instant::now();
         for (room, work) in grouped {
@@ -61,36 +56,72 @@ impl Host {
         }
     }
 
-    fn take_request(
+    /// As [`place`](Self::place), but a room that is awake serves while its shard's epoch changes.
+    fn place_room(&mut self, room: &str) -> Place {
+        let shard = Shard::of(room);
+        match (self.place(shard), self.holdings.epoch(shard)) {
+            (Place::Soon, Some(epoch)) if self.rooms.is_awake(room) => Place::Here(epoch),
+            (place, _) => place,
+        }
+    }
+
+    fn route_request(
         &mut self,
         from: &EndpointId,
         link: &LinkSender,
         request: RoomRequest,
         grouped: &mut Grouped,
     ) {
+        let reply = |request: &RoomRequest| {
+            let lane = request.caller.as_ref().map_or(0, |caller| caller.lane);
+            ReplyTo::new(link.clone(), request.request, lane)
+        };
+        match self.place_room(&request.room) {
+            Place::Here(epoch) => {
+                let reply = reply(&request);
+                self.take_request(from, reply, epoch, request, grouped);
+            }
+            Place::Soon => {
+                let shard = Shard::of(&request.room);
+                let parked = self.parking.park(shard, from, Body::RoomRequest(request));
+                if let Err(ParkingFull(Body::RoomRequest(request))) = parked {
+                    reply(&request).overloaded("parked");
+                }
+            }
+            Place::Elsewhere { epoch, to } => reply(&request).not_owner(not_owner(epoch, to)),
+        }
+    }
+
+    fn take_request(
+        &mut self,
+        from: &EndpointId,
+        reply: ReplyTo,
+        epoch: Epoch,
+        request: RoomRequest,
+        grouped: &mut Grouped,
+    ) {
         let bytes = request.encoded_len();
         let RoomRequest {
-            request,
+            request: _,
             room,
             caller,
             command,
         } = request;
-        let caller = caller.unwrap_or_default();
-        let reply = ReplyTo::new(link.clone(), request, caller.lane);
-        if let Some(owner) = self.other_owner(&room) {
-            return reply.not_owner(owner);
-        }
         let Some(command) = command else {
             return reply.answer(Err(WireError::invalid("command", "is not known here")));
         };
-        let (who, id) = match (Who::new(from, caller), RoomId::parse(&room)) {
+        let who = Who::new(from, caller.unwrap_or_default());
+        let (who, id) = match (who, RoomId::parse(&room)) {
             (Ok(who), Ok(id)) => (who, id),
             (Err(error), _) => return reply.answer(Err(error)),
             (_, Err(error)) => {
                 return reply.answer(Err(WireError::invalid("room", error.to_string())));
             }
         };
-        let counter = match self.may_wake(&room).and_then(|()| self.rooms.counter(&id)) {
+        let counter = match self
+            .may_wake(&room)
+            .and_then(|()| self.rooms.counter(&id, epoch))
+        {
             Ok(counter) => counter,
             Err(NoRoom::Full) => return reply.overloaded("rooms_awake"),
             Err(NoRoom::Failed) => {
@@ -112,7 +143,81 @@ impl Host {
         }
     }
 
-    fn take_resync(&mut self, from: &EndpointId, resync: RoomResync, grouped: &mut Grouped) {
+    fn route_detach(&mut self, from: &EndpointId, detach: RoomDetach, grouped: &mut Grouped) {
+        match self.place_room(&detach.room) {
+            // A room that sleeps has no listeners.
+            Place::Here(_) if !self.rooms.is_awake(&detach.room) => {}
+            Place::Here(_) => {
+                let gateway = from.clone();
+                let work = Work::Detach {
+                    gateway,
+                    session: detach.session,
+                };
+                grouped.entry(detach.room).or_default().push(work);
+            }
+            // Behind the join that it may undo. When full the session stays listed until its
+            // gateway resyncs the room or goes.
+            Place::Soon => {
+                let shard = Shard::of(&detach.room);
+                let _ = self.parking.park(shard, from, Body::RoomDetach(detach));
+            }
+            Place::Elsewhere { .. } => {}
+        }
+    }
+
+    fn route_resync(&mut self, from: &EndpointId, resync: RoomResync, grouped: &mut Grouped) {
+        match self.place_room(&resync.room) {
+            Place::Here(epoch) => self.take_resync(from, epoch, resync, grouped),
+            Place::Soon => {
+                let shard = Shard::of(&resync.room);
+                let parked = self.parking.park(shard, from, Body::RoomResync(resync));
+                if let Err(ParkingFull(Body::RoomResync(resync))) = parked {
+                    self.answer_resync(from, resync, None);
+                }
+            }
+            Place::Elsewhere { epoch, to } => {
+                self.answer_resync(from, resync, Some(not_owner(epoch, to)));
+            }
+        }
+    }
+
+    /// Without rows: go elsewhere, or join again and learn by that what is the matter.
+    fn answer_resync(
+        &self,
+        from: &EndpointId,
+        resync: RoomResync,
+        elsewhere: Option<link::NotOwner>,
+    ) {
+        // Only the first part of a resync is answered.
+        if resync.adds {
+            return;
+        }
+        let body = link::RoomEvents {
+            room: resync.room,
+            lane: resync.lane,
+            number: resync.number,
+            reset: elsewhere.is_none(),
+            not_owner: elsewhere,
+            ..link::RoomEvents::default()
+        };
+        self.shared.links.to(from).send(Body::RoomEvents(body));
+    }
+
+    fn take_resync(
+        &mut self,
+        from: &EndpointId,
+        epoch: Epoch,
+        resync: RoomResync,
+        grouped: &mut Grouped,
+    ) {
+        let here = RoomId::parse(&resync.room).is_ok_and(|id| {
+            self.may_wake(&resync.room)
+                .and_then(|()| self.rooms.counter(&id, epoch))
+                .is_ok()
+        });
+        if !here {
+            return self.answer_resync(from, resync, None);
+        }
         let RoomResync {
             room,
             lane,
@@ -121,26 +226,6 @@ impl Host {
             number,
             adds,
         } = resync;
-        let here = self.other_owner(&room).is_none()
-            && RoomId::parse(&room).is_ok_and(|id| {
-                self.may_wake(&room)
-                    .and_then(|()| self.rooms.counter(&id))
-                    .is_ok()
-            });
-        if !here && adds {
-            return;
-        }
-        if !here {
-            // The sessions join again, and learn by that what is the matter.
-            let body = link::RoomEvents {
-                room,
-                lane,
-                number,
-                reset: true,
-                ..link::RoomEvents::default()
-            };
-            return self.shared.links.to(from).send(Body::RoomEvents(body));
-        }
         let sessions = sessions
             .into_iter()
             .filter_map(|caller| Who::new(from, caller).ok());
@@ -156,23 +241,20 @@ impl Host {
         grouped.entry(room).or_default().push(work);
     }
 
-    /// The endpoint that owns the room, when it is not this one.
-    fn other_owner(&self, room: &str) -> Option<String> {
-        let owner = self.shared.placement.owner(Role::Rooms, Shard::of(room));
-        match owner {
-            Some(owner) if owner == *self.shared.links.me() => None,
-            Some(owner) => Some(owner.as_str().to_owned()),
-            None => Some(String::new()),
-        }
-    }
-
     /// A node that stops or was fenced wakes nothing.
     fn may_wake(&self, room: &str) -> Result<(), NoRoom> {
         match *self.health.borrow() {
-            Health::Ready | Health::Failing { .. } => Ok(()),
+            Health::Ready | Health::Failing { .. } | Health::Suspended { .. } => Ok(()),
             Health::Stopping if self.rooms.is_awake(room) => Ok(()),
             Health::Stopping | Health::Fenced => Err(NoRoom::Failed),
         }
+    }
+}
+
+fn not_owner(epoch: Epoch, to: Option<EndpointId>) -> link::NotOwner {
+    link::NotOwner {
+        epoch: epoch.0,
+        owner: to.map_or_else(String::new, |owner| owner.as_str().to_owned()),
     }
 }
 

@@ -14,7 +14,7 @@ use rookery_proto::{
     ids::{Epoch, RoomId},
     shard::Shard,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::{
     sync::mpsc,
     time::{Duration, Instant},
@@ -39,8 +39,8 @@ struct Entry {
     /// Requests this room holds.
     admitted: Arc<AtomicUsize>,
     gauge: Arc<Gauge>,
-    /// Under which epoch it woke, once it said so.
-    epoch: Option<Epoch>,
+    /// Under which epoch it wakes.
+    epoch: Epoch,
     /// Messages sent to it.
     sent: u64,
     used: Instant,
@@ -72,10 +72,8 @@ pub(super) enum NoRoom {
 pub(super) struct Rooms {
     entries: FxHashMap<RoomId, Entry>,
     by_actor: FxHashMap<ActorId, RoomId>,
-    by_key: FxHashMap<RoomKey, RoomId>,
+    by_shard: FxHashMap<Shard, FxHashSet<RoomId>>,
     failed: FxHashMap<RoomId, Failed>,
-    /// Epochs of actors that failed, until their room woke under a larger one.
-    dead: FxHashMap<RoomId, Epoch>,
     next_key: u64,
     shared: Arc<Shared>,
     to_host: mpsc::UnboundedSender<HostMsg>,
@@ -93,9 +91,8 @@ impl Rooms {
         Self {
             entries: FxHashMap::default(),
             by_actor: FxHashMap::default(),
-            by_key: FxHashMap::default(),
+            by_shard: FxHashMap::default(),
             failed: FxHashMap::default(),
-            dead: FxHashMap::default(),
             next_key: 1,
             shared,
             to_host,
@@ -112,12 +109,16 @@ impl Rooms {
         self.entries.contains_key(room)
     }
 
-    /// Requests the room holds; wakes it when it sleeps.
-    pub(super) fn counter(&mut self, room: &RoomId) -> Result<Arc<AtomicUsize>, NoRoom> {
+    /// Requests the room holds; wakes it under that epoch when it sleeps.
+    pub(super) fn counter(
+        &mut self,
+        room: &RoomId,
+        epoch: Epoch,
+    ) -> Result<Arc<AtomicUsize>, NoRoom> {
         if let Some(entry) = self.entries.get(room) {
             return Ok(Arc::clone(&entry.admitted));
         }
-        self.start(room)
+        self.start(room, epoch)
     }
 
     /// Hands work to a room that is awake (or waking).
@@ -128,7 +129,7 @@ impl Rooms {
         }
     }
 
-    fn start(&mut self, room: &RoomId) -> Result<Arc<AtomicUsize>, NoRoom> {
+    fn start(&mut self, room: &RoomId, epoch: Epoch) -> Result<Arc<AtomicUsize>, NoRoom> {
         let now = Instant::now();
         if self
             .failed
@@ -150,7 +151,7 @@ impl Rooms {
             shared: Arc::clone(&self.shared),
             host: self.to_host.clone(),
             gauge: Arc::clone(&gauge),
-            dead: self.dead.get(room).copied(),
+            epoch,
         };
         let supervisor = self.supervisor.clone();
         let started = ActorRuntime::spawn_linked_instant(None, RoomActor, args, supervisor);
@@ -174,7 +175,8 @@ impl Rooms {
         });
         let admitted = Arc::new(AtomicUsize::new(0));
         self.by_actor.insert(id, room.clone());
-        self.by_key.insert(key, room.clone());
+        let shard = self.by_shard.entry(Shard::of(room.as_str()));
+        shard.or_default().insert(room.clone());
         self.entries.insert(
             room.clone(),
             Entry {
@@ -182,7 +184,7 @@ impl Rooms {
                 actor,
                 admitted: Arc::clone(&admitted),
                 gauge,
-                epoch: None,
+                epoch,
                 sent: 0,
                 used: now,
             },
@@ -194,7 +196,13 @@ impl Rooms {
     fn remove(&mut self, room: &RoomId) -> Option<Entry> {
         let entry = self.entries.remove(room)?;
         self.by_actor.remove(&entry.actor.get_id());
-        self.by_key.remove(&entry.key);
+        let shard = Shard::of(room.as_str());
+        if let Some(rooms) = self.by_shard.get_mut(&shard) {
+            rooms.remove(room);
+            if rooms.is_empty() {
+                self.by_shard.remove(&shard);
+            }
+        }
         self.count();
         Some(entry)
     }
@@ -204,19 +212,10 @@ impl Rooms {
         metrics::rooms_awake(self.entries.len());
     }
 
-    pub(super) fn waking(&mut self, key: RoomKey, epoch: Epoch) {
-        let entry = self
-            .by_key
-            .get(&key)
-            .and_then(|room| self.entries.get_mut(room));
-        if let Some(entry) = entry {
-            entry.epoch = Some(epoch);
-        }
-    }
-
-    /// A room has nothing left to do: it leaves, unless it was sent something since.
-    pub(super) fn quiet(&mut self, room: &RoomId, key: RoomKey, handled: u64) {
-        let stopping = self.is_stopping();
+    /// A room has nothing left to do: it leaves, unless it was sent something since and need not
+    /// end (`ends`).
+    pub(super) fn quiet(&mut self, room: &RoomId, key: RoomKey, handled: u64, ends: bool) {
+        let stopping = ends || self.is_stopping();
         let leaves = self
             .entries
             .get(room)
@@ -231,14 +230,11 @@ impl Rooms {
         *self.shared.health.watch().borrow() == crate::Health::Stopping
     }
 
-    /// An actor ended. One that is still listed was not told to.
-    pub(super) fn ended(&mut self, actor: ActorId, error: Option<String>) {
-        let Some(room) = self.by_actor.get(&actor).cloned() else {
-            return;
-        };
-        let Some(entry) = self.remove(&room) else {
-            return;
-        };
+    /// An actor ended. One that is still listed was not told to: its shard is returned, which
+    /// needs a larger epoch now.
+    pub(super) fn ended(&mut self, actor: ActorId, error: Option<String>) -> Option<Shard> {
+        let room = self.by_actor.get(&actor).cloned()?;
+        let entry = self.remove(&room)?;
         let now = Instant::now();
         let backoff = match self.failed.get(&room) {
             Some(failed) if now < failed.at + failed.backoff + SERIES_GAP => {
@@ -249,19 +245,51 @@ impl Rooms {
         metrics::room_failed();
         tracing::error!(
             room.id = %room,
-            room.epoch = entry.epoch.map(|epoch| epoch.0),
+            room.epoch = entry.epoch.0,
             error = error.as_deref().unwrap_or("ended by itself"),
             backoff.ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX),
             "room failed, it wakes again under a new epoch"
         );
         self.failed
             .insert(room.clone(), Failed { at: now, backoff });
-        if let Some(epoch) = entry.epoch {
-            let shared = Arc::clone(&self.shared);
-            // The lock is held over a read of the store while some room takes the shard.
-            spawn(TaskKind::Passing, "shard forget", async move {
-                shared.shards.forget(Shard::of(room.as_str()), epoch).await;
-            });
+        Some(Shard::of(room.as_str()))
+    }
+
+    /// Whether no room of the shard is in memory.
+    pub(super) fn is_shard_empty(&self, shard: Shard) -> bool {
+        !self.by_shard.contains_key(&shard)
+    }
+
+    fn shard_rooms(&self, shard: Shard) -> Vec<RoomId> {
+        let rooms = self.by_shard.get(&shard);
+        rooms.into_iter().flatten().cloned().collect()
+    }
+
+    fn send_to_shard(&mut self, shard: Shard, message: impl Fn() -> RoomMsg) {
+        for room in self.shard_rooms(shard) {
+            if let Some(entry) = self.entries.get_mut(&room) {
+                entry.send(message());
+            }
+        }
+    }
+
+    /// Asks the shard's rooms to finish, whoever listens.
+    pub(super) fn finish_shard(&mut self, shard: Shard) {
+        self.send_to_shard(shard, || RoomMsg::PrepareSleep { stopping: true });
+    }
+
+    /// The shard's rooms need not end after all.
+    pub(super) fn keep_shard(&mut self, shard: Shard) {
+        self.send_to_shard(shard, || RoomMsg::PrepareSleep { stopping: false });
+    }
+
+    /// Ends the shard's rooms where they are; what waits in them is answered `UNAVAILABLE`. They
+    /// must not wake under the same epoch again.
+    pub(super) fn drop_shard(&mut self, shard: Shard) {
+        for room in self.shard_rooms(shard) {
+            if let Some(entry) = self.remove(&room) {
+                entry.actor.kill();
+            }
         }
     }
 
@@ -325,7 +353,7 @@ impl Rooms {
             entry.actor.kill();
         }
         self.by_actor.clear();
-        self.by_key.clear();
+        self.by_shard.clear();
         self.count();
     }
 

@@ -102,9 +102,8 @@ pub(crate) struct RoomArgs {
     pub(crate) shared: Arc<Shared>,
     pub(crate) host: mpsc::UnboundedSender<HostMsg>,
     pub(crate) gauge: Arc<Gauge>,
-    /// The epoch under which this room last failed here: writes of it may still be on their way,
-    /// so it wakes only under a larger one.
-    pub(crate) dead: Option<Epoch>,
+    /// Under which the shard is held: no earlier run of this room here that failed had it.
+    pub(crate) epoch: Epoch,
 }
 
 /// Why a room's actor ends by itself. Its host wakes it again, under a new epoch.

@@ -166,6 +166,7 @@ impl RoomState {
             reset,
             events,
             number,
+            not_owner: None,
         };
         fx.send_to_gateway(gateway, packet::Body::RoomEvents(body));
     }

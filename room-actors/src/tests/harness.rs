@@ -4,14 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use prost::Message as _;
 use rookery_cluster::{
-    Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Placement, Role, SingleNode, SystemClock,
+    Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Ownership, Role, SingleNode, SystemClock,
 };
 use rookery_persistence::{Incarnation, SqliteConfig, SqliteStore, Store};
 use rookery_proto::{
     errors::Code,
     ids::RoomId,
     link::{self, Packet, packet::Body, reply, room_request::Command},
-    shard::Shard,
     v1::{self, ack},
 };
 use tempfile::TempDir;
@@ -19,21 +18,6 @@ use tokio::time::{Duration, timeout};
 
 use super::faults::FaultyStore;
 use crate::{RoomLimits, RoomsConfig, RoomsNode, RoomsPorts, start};
-
-/// Owns everything but the shard of the room [`ELSEWHERE`].
-struct Elsewhere(SingleNode);
-
-/// A room that another node owns.
-pub(super) const ELSEWHERE: &str = "elsewhere";
-
-impl Placement for Elsewhere {
-    fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId> {
-        if role == Role::Rooms && shard == Shard::of(ELSEWHERE) {
-            return Some(EndpointId::new(Role::Rooms, 404));
-        }
-        self.0.owner(role, shard)
-    }
-}
 
 /// Longest anything here may take; only reached when something is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -246,10 +230,11 @@ async fn start_node(
         bus: Arc::clone(bus),
         links: Links::new(Arc::clone(bus), rooms.clone(), incarnation),
         store: Arc::clone(store) as Arc<dyn Store>,
-        placement: Arc::new(Elsewhere(SingleNode {
+        placement: Arc::new(SingleNode {
             rooms: rooms.clone(),
             presence,
-        })),
+        }),
+        ownership: Ownership::Alone,
         clock: Arc::new(SystemClock),
     };
     let config = RoomsConfig {

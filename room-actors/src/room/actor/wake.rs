@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use rookery_persistence::EpochList;
-use rookery_proto::shard::Shard;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use crate::{
     room::{
         effects::Effects,
         state::RoomState,
-        wake::{RecoverError, recover, rewrite},
+        wake::{recover, rewrite},
         woken::Woken,
     },
 };
@@ -24,14 +23,9 @@ use crate::{
 impl Shell {
     pub(super) async fn wake(&mut self) -> Result<(), RoomError> {
         let result = wake(&self.args).await;
-        match &result {
-            // A later owner claimed the room: our number of the shard is old.
-            Err(RoomError::Recover(RecoverError::Superseded { own, .. })) => {
-                let shard = Shard::of(self.args.room.as_str());
-                self.args.shared.shards.forget(shard, *own).await;
-            }
-            Err(RoomError::Fenced) => drop(self.args.host.send(HostMsg::Fenced)),
-            _ => {}
+        if matches!(result, Err(RoomError::Fenced)) {
+            // A host that is gone has dropped the room already.
+            let _ = self.args.host.send(HostMsg::Fenced);
         }
         self.awake = Some(result?);
         // Health may have changed before we watched it.
@@ -52,16 +46,7 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
         .await
         .expect("the semaphore is never closed");
     let began = Instant::now();
-    let epoch = shared
-        .shards
-        .epoch(shared, Shard::of(room.as_str()), args.dead)
-        .await
-        .map_err(RoomError::store("take shard"))?;
-    // Before the reads: a crash from here on must not come back under this number.
-    let _ = args.host.send(HostMsg::Waking {
-        key: args.key,
-        epoch,
-    });
+    let epoch = args.epoch;
     let list = shared
         .store
         .room_epochs(room)
