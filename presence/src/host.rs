@@ -1,24 +1,26 @@
 //! Reads the inbox, routes by shard, supervises, and drives time: one timer for all users.
 
 mod gateways;
+mod moves;
+mod route;
 mod slots;
 mod supervisor;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use prost::Message as _;
 use ractor::{Actor, ActorRef, SpawnErr};
-use rookery_cluster::{EndpointId, Inbound, Inbox, Links};
+use rookery_cluster::{
+    EndpointId, Holdings, Inbound, Inbox, Links, Placement,
+    holdings::{Change, Parking},
+};
 use rookery_proto::{
-    ids::UserId,
-    link::{Reannounce, SessionClosed, SessionOpened, ToUser, UserRequest, packet::Body},
+    link::{Reannounce, packet::Body},
     shard::Shard,
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout_at},
 };
 
 use self::{
@@ -27,13 +29,10 @@ use self::{
     supervisor::{Ended, Supervisor},
 };
 use crate::{
-    limits::{
-        RESTARTS_MAX, SHARD_REQUESTS_MAX, SHARD_SESSION_PACKETS_MAX, STORE_OPERATIONS_MAX, TICK,
-    },
+    limits::{RESTARTS_MAX, STORE_OPERATIONS_MAX, TICK},
     metrics,
-    refusal::Refusal,
-    shard::{Admitted, GatewayChange, Gauge, ShardActor, ShardMessage, ShardPorts, Unsaved, Work},
-    user::{Address, Rules, SessionKey},
+    shard::{Admitted, GatewayChange, Gauge, ShardActor, ShardMessage, ShardPorts, Unsaved},
+    user::Rules,
 };
 
 /// How long users and gateways are waited for.
@@ -70,11 +69,23 @@ pub(crate) struct Host {
     gateways: Gateways,
     supervisor: ActorRef<()>,
     ended: mpsc::UnboundedReceiver<Ended>,
+    territory: Territory,
+    parking: Parking,
+    /// Gateways are asked to announce what they have in shards just taken.
+    announce_at: Option<Instant>,
+}
+
+/// Which shards are here, and where the others are.
+pub(crate) struct Territory {
+    pub(crate) holdings: Holdings,
+    pub(crate) placement: Arc<dyn Placement>,
+    pub(crate) is_alone: bool,
 }
 
 enum HostEvent {
     Stop(Option<Stop>),
     Ended(Ended),
+    Change(Change),
     Tick,
     Inbound(Option<Inbound>),
 }
@@ -91,6 +102,7 @@ impl Host {
         links: Links,
         ports: ShardPorts,
         timing: Timing,
+        territory: Territory,
     ) -> Result<Self, SpawnErr> {
         let (ended_sender, ended) = mpsc::unbounded_channel();
         let supervisor = Supervisor {
@@ -109,6 +121,9 @@ impl Host {
             gateways: Gateways::new(timing.grace, timing.reannounce_grace),
             supervisor,
             ended,
+            territory,
+            parking: Parking::default(),
+            announce_at: None,
         })
     }
 
@@ -120,23 +135,22 @@ impl Host {
             let event = tokio::select! {
                 biased;
                 order = &mut stop => HostEvent::Stop(order.ok()),
-                Some(ended) = self.ended.recv() => HostEvent::Ended(ended),
-                _ = ticks.tick() => HostEvent::Tick,
-                inbound = self.inbox.next() => HostEvent::Inbound(inbound),
+                event = self.event(&mut ticks) => event,
             };
             match event {
                 HostEvent::Stop(order) => break order,
-                HostEvent::Ended(ended) => self.shard_ended(ended, Instant::now()),
-                HostEvent::Tick => self.tick(Instant::now()).await,
-                HostEvent::Inbound(Some(inbound)) => self.receive(inbound, Instant::now()).await,
                 HostEvent::Inbound(None) => {
                     tracing::error!(endpoint.id = %self.links.me(), "bus is gone, presence ends");
                     break stop.await.ok();
                 }
+                event => self.handle(event).await,
             }
         };
         let stopped = match &order {
-            Some(order) => self.leave(order.deadline).await,
+            Some(order) => {
+                self.hand_over(order.deadline, &mut ticks).await;
+                self.leave(order.deadline).await
+            }
             None => Stopped::default(),
         };
         self.supervisor.stop_children(None);
@@ -144,6 +158,26 @@ impl Host {
         if let Some(order) = order {
             // A caller that no longer waits does not want the report.
             let _ = order.done.send(stopped);
+        }
+    }
+
+    async fn event(&mut self, ticks: &mut Interval) -> HostEvent {
+        tokio::select! {
+            biased;
+            Some(ended) = self.ended.recv() => HostEvent::Ended(ended),
+            change = self.territory.holdings.next() => HostEvent::Change(change),
+            _ = ticks.tick() => HostEvent::Tick,
+            inbound = self.inbox.next() => HostEvent::Inbound(inbound),
+        }
+    }
+
+    async fn handle(&mut self, event: HostEvent) {
+        match event {
+            HostEvent::Ended(ended) => self.shard_ended(ended, Instant::now()),
+            HostEvent::Change(change) => self.heed(change, Instant::now()).await,
+            HostEvent::Tick => self.tick(Instant::now()).await,
+            HostEvent::Inbound(Some(inbound)) => self.receive(inbound, Instant::now()).await,
+            HostEvent::Stop(_) | HostEvent::Inbound(None) => {}
         }
     }
 
@@ -176,134 +210,6 @@ impl Host {
                 }
             }
         }
-    }
-
-    async fn route(&mut self, from: &EndpointId, body: Option<Body>) {
-        match body {
-            Some(Body::UserRequest(request)) => self.route_request(from, request).await,
-            Some(Body::SessionOpened(SessionOpened {
-                caller: Some(caller),
-                status,
-            })) => {
-                let user = caller.user.clone();
-                self.route_session(from, &user, Work::Opened { caller, status })
-                    .await;
-            }
-            Some(Body::SessionClosed(SessionClosed {
-                session,
-                user,
-                watched,
-            })) => {
-                self.route_session(from, &user, Work::Closed { session })
-                    .await;
-                for user in watched {
-                    self.route_session(from, &user, Work::WatcherClosed { session })
-                        .await;
-                }
-            }
-            Some(Body::ToUser(ToUser {
-                user,
-                notice: Some(notice),
-                except_session,
-            })) => {
-                let notice = Bytes::from(notice.encode_to_vec());
-                self.route_notice(
-                    from,
-                    &user,
-                    Work::Notify {
-                        notice,
-                        except_session,
-                    },
-                )
-                .await;
-            }
-            // For other roles, or of a newer version.
-            other => {
-                tracing::debug!(peer.id = %from, packet.known = other.is_some(), "packet not for presence");
-            }
-        }
-    }
-
-    async fn route_request(&mut self, from: &EndpointId, request: UserRequest) {
-        let number = request.request;
-        let caller = request.caller.as_ref();
-        let (session, lane) = caller.map_or((0, 0), |caller| (caller.session, caller.lane));
-        let refusal = match UserId::parse(&request.user) {
-            Err(error) => Refusal::Invalid {
-                field: "user",
-                reason: error.to_string(),
-            },
-            Ok(user) => {
-                let shard = Shard::of(user.as_str());
-                let sent = self.send(shard, SHARD_REQUESTS_MAX, |place| ShardMessage::Request {
-                    from: from.clone(),
-                    user,
-                    request: Box::new(request),
-                    place,
-                });
-                match sent.await {
-                    Ok(()) => return,
-                    Err(Rejected::Full) => Refusal::Overloaded,
-                    Err(Rejected::Restarting) => Refusal::Restarting,
-                }
-            }
-        };
-        metrics::refused("request");
-        let to = Address {
-            key: SessionKey {
-                gateway: from.clone(),
-                session,
-            },
-            lane,
-        };
-        self.ports.outbox.refuse(&to, number, refusal);
-    }
-
-    async fn route_session(&mut self, from: &EndpointId, user: &str, work: Work) {
-        match self
-            .send_work(from, user, SHARD_SESSION_PACKETS_MAX, work)
-            .await
-        {
-            Ok(()) => {}
-            // Its next start asks all gateways to announce.
-            Err(Rejected::Restarting) => metrics::refused("session"),
-            Err(Rejected::Full) => {
-                metrics::refused("session");
-                self.gateways.packet_dropped(from);
-            }
-        }
-    }
-
-    async fn route_notice(&mut self, from: &EndpointId, user: &str, work: Work) {
-        if self
-            .send_work(from, user, SHARD_REQUESTS_MAX, work)
-            .await
-            .is_err()
-        {
-            metrics::refused("notice");
-        }
-    }
-
-    async fn send_work(
-        &mut self,
-        from: &EndpointId,
-        user: &str,
-        max: usize,
-        work: Work,
-    ) -> Result<(), Rejected> {
-        let Ok(user) = UserId::parse(user) else {
-            tracing::warn!(peer.id = %from, "packet names no sound user id");
-            return Ok(());
-        };
-        let from = from.clone();
-        let shard = Shard::of(user.as_str());
-        self.send(shard, max, |place| ShardMessage::Work {
-            from,
-            user,
-            work,
-            place,
-        })
-        .await
     }
 
     /// Hands a message to a shard's actor, started when it is cold, unless `max` wait there.
@@ -387,6 +293,7 @@ impl Host {
 
     async fn tick(&mut self, now: Instant) {
         self.restart_shards(now).await;
+        self.announce_if_due(now);
         for (gateway, due) in self.gateways.due(now) {
             match due {
                 Due::Doubt => self.doubt(&gateway, "overload", now),
@@ -415,6 +322,7 @@ impl Host {
         }
         metrics::shards(shards);
         metrics::users(users);
+        self.tell_load(users);
     }
 
     /// Starts failed shards whose pause is over; what they held must be announced again.
@@ -434,9 +342,12 @@ impl Host {
             shards.count = due.len(),
             "shards started again, sessions unknown"
         );
-        let gateways: Vec<_> = self.gateways.heard().cloned().collect();
-        for gateway in gateways {
-            self.ask_to_announce(&gateway, "restart");
+        self.ask_all_to_announce("restart");
+    }
+
+    fn ask_all_to_announce(&self, cause: &'static str) {
+        for gateway in self.gateways.heard() {
+            self.ask_to_announce(gateway, cause);
         }
     }
 

@@ -18,6 +18,7 @@ pub mod metrics;
 mod node;
 mod push;
 mod refusal;
+mod registry;
 mod shard;
 mod user;
 

@@ -57,6 +57,11 @@ pub const RESTARTS_MAX: u32 = 8;
 /// Sessions named in one delivery: keeps it far below what the bus carries.
 pub const DELIVERY_SESSIONS_MAX: usize = 4_096;
 
+/// After shards were taken gateways are asked to announce, once for all taken meanwhile.
+pub const ANNOUNCE_AFTER: Duration = Duration::from_millis(200);
+/// The part of a stop's grace in which shards are handed over; the rest is to store what is left.
+pub const LEAVE_SHARE: f32 = 0.75;
+
 const _: () = assert!(SHARD_REQUESTS_MAX < SHARD_SESSION_PACKETS_MAX);
 const _: () = assert!(TICK.as_millis() * 10 <= THROTTLE.as_millis());
 const _: () = assert!(

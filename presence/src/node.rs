@@ -3,20 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use rookery_cluster::{
-    Bus, BusError, Clock, EndpointId, Inbox, Links, Role,
+    Bus, BusError, Clock, EndpointId, Holdings, Inbox, Links, Ownership, Placement, Role,
+    membership::Standing,
     task::{TaskKind, spawn},
 };
 use rookery_persistence::{Incarnation, Store};
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    host::{Host, Stop, Timing},
+    host::{Host, Stop, Territory, Timing},
     limits::{GRACE, REANNOUNCE_GRACE, STORE_RETRY, THROTTLE, TICK},
     push::{CountingSink, PushSink},
+    registry::UserShards,
     shard::{Outbox, ShardPorts, StoreCalls},
 };
 
@@ -25,6 +27,8 @@ use crate::{
 pub struct PresenceConfig {
     /// This run of the process; names the endpoint. No default makes sense: set it.
     pub incarnation: Incarnation,
+    /// Name of the node, the same over restarts; for people.
+    pub node: String,
     /// How long a device without a session, and a silent gateway, still count.
     pub grace: Duration,
     /// Least time between two updates about one user.
@@ -37,6 +41,7 @@ impl Default for PresenceConfig {
     fn default() -> Self {
         Self {
             incarnation: Incarnation(0),
+            node: String::new(),
             grace: GRACE,
             throttle: THROTTLE,
             reannounce_grace: REANNOUNCE_GRACE,
@@ -50,6 +55,10 @@ pub struct PresencePorts {
     pub bus: Arc<dyn Bus>,
     /// Its own links: `Links::new(bus, EndpointId::new(Role::Presence, incarnation), …)`.
     pub links: Links,
+    /// Who owns which shard, for packets that are not for this node.
+    pub placement: Arc<dyn Placement>,
+    /// Which shards this node owns.
+    pub ownership: Ownership,
     /// Keeps `last_seen` and knows users' rooms.
     pub store: Arc<dyn Store>,
     /// For `last_seen`.
@@ -90,11 +99,12 @@ pub struct StopReport {
 #[derive(Debug)]
 pub struct PresenceNode {
     endpoint: EndpointId,
+    standing: Option<watch::Receiver<Standing>>,
     stop: oneshot::Sender<Stop>,
     host: JoinHandle<()>,
 }
 
-/// Starts a node that owns all shards of users. Push events are only counted and logged.
+/// Starts a node. Push events are only counted and logged.
 ///
 /// # Errors
 /// [`StartError`] when the links are not its own or the bus is unreachable.
@@ -117,6 +127,8 @@ pub async fn start_with_push(
     let PresencePorts {
         bus,
         links,
+        placement,
+        ownership,
         store,
         clock,
     } = ports;
@@ -136,13 +148,28 @@ pub async fn start_with_push(
         reannounce_grace: config.reannounce_grace,
         store_retry: STORE_RETRY,
     };
+    let registry = UserShards {
+        store: Arc::clone(&store),
+        node: config.node,
+        incarnation: config.incarnation,
+    };
+    let is_alone = matches!(ownership, Ownership::Alone);
+    let standing = match &ownership {
+        Ownership::Alone => None,
+        Ownership::Cluster { membership, .. } => Some(membership.standing()),
+    };
+    let territory = Territory {
+        holdings: Holdings::new(ownership, Arc::new(registry)),
+        placement,
+        is_alone,
+    };
     let ports = ShardPorts {
         outbox: Outbox::new(links.clone()),
         store: StoreCalls::new(store),
         clock,
         push,
     };
-    let host = Host::start(inbox, links, ports, timing)
+    let host = Host::start(inbox, links, ports, timing, territory)
         .await
         .map_err(StartError::Supervisor)?;
     let (stop, stopped) = oneshot::channel();
@@ -150,6 +177,7 @@ pub async fn start_with_push(
     tracing::info!(endpoint.id = %endpoint, "presence started");
     Ok(PresenceNode {
         endpoint,
+        standing,
         stop,
         host,
     })
@@ -162,7 +190,13 @@ impl PresenceNode {
         &self.endpoint
     }
 
-    /// Stops taking packets, stores when the connected users were last seen, and ends. What is not
+    /// How it stands in its cluster; `None`: it is alone.
+    #[must_use]
+    pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
+        self.standing.clone()
+    }
+
+    /// In a cluster hands over all shards first, serving meanwhile. Then stops taking packets, stores when the connected users were last seen, and ends. What is not
     /// stored after `grace` is given up.
     pub async fn stop(self, grace: Duration) -> StopReport {
         let started = Instant::now();

@@ -3,7 +3,9 @@
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use rookery_cluster::{Bus, Clock, EndpointId, InProcessBus, Links, Role, SingleNode, SystemClock};
+use rookery_cluster::{
+    Bus, Clock, EndpointId, InProcessBus, Links, Ownership, Role, SingleNode, SystemClock,
+};
 use rookery_gateway::{Gateway, GatewayPorts};
 use rookery_persistence::{Incarnation, SqliteConfig, SqliteStore, Store};
 use rookery_presence::{PresenceConfig, PresenceNode, PresencePorts};
@@ -74,6 +76,7 @@ impl Services {
             links: links(Role::Rooms),
             store: Arc::clone(&store),
             placement: placement.clone(),
+            ownership: Ownership::Alone,
             clock: Arc::clone(&clock),
         };
         let rooms_config = RoomsConfig {
@@ -91,11 +94,14 @@ impl Services {
         let ports = PresencePorts {
             bus: Arc::clone(&bus),
             links: links(Role::Presence),
+            placement: placement.clone(),
+            ownership: Ownership::Alone,
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
         };
         let presence_config = PresenceConfig {
             incarnation,
+            node: NODE.to_owned(),
             grace: config.presence.grace,
             throttle: config.presence.throttle,
             ..PresenceConfig::default()
@@ -207,6 +213,7 @@ fn reason(health: &Health) -> Option<String> {
             let seconds = since.elapsed().as_secs();
             Some(format!("the store fails since {seconds} s: {reason}"))
         }
+        Health::Suspended { reason } => Some((*reason).to_owned()),
         Health::Fenced => Some("another process has taken the rooms".to_owned()),
         Health::Stopping => Some("stopping".to_owned()),
     }

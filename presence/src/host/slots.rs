@@ -64,6 +64,13 @@ impl Slot {
         self.stage = Stage::Running(running);
     }
 
+    /// Takes the actor out: the shard is not ours any more.
+    pub(super) fn let_go(&mut self) -> Option<ActorRef<ShardMessage>> {
+        let actor = self.running().map(|running| running.actor.clone());
+        self.stage = Stage::Cold;
+        actor
+    }
+
     /// The actor ended unasked; returns the pause before the next start.
     pub(super) fn failed(&mut self, now: Instant) -> Duration {
         let sound = self

@@ -7,7 +7,7 @@ use prost::Message as _;
 use rookery_cluster::{EndpointId, Links};
 use rookery_proto::{
     ids::UserId,
-    link::{Reply, UserDelivery, packet::Body, reply, user_delivery},
+    link::{NotOwner, Reply, UserDelivery, packet::Body, reply, user_delivery},
     v1,
 };
 
@@ -39,6 +39,11 @@ impl Outbox {
 
     pub(crate) fn refuse(&self, to: &Address, request: u64, refusal: Refusal) {
         self.reply(to, request, reply::Result::Error(refusal.into_frame()));
+    }
+
+    /// Sends the request to another node.
+    pub(crate) fn not_owner(&self, to: &Address, request: u64, elsewhere: NotOwner) {
+        self.reply(to, request, reply::Result::NotOwner(elsewhere));
     }
 
     /// Answers a watch.

@@ -7,7 +7,7 @@ mod support;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prost::Message as _;
-use rookery_cluster::{Bus, EndpointId, InProcessBus, Links, Role};
+use rookery_cluster::{Bus, EndpointId, InProcessBus, Links, Ownership, Role, SingleNode};
 use rookery_persistence::{Incarnation, MemberRow, RoomWrite, Store};
 use rookery_presence::{PresenceConfig, PresencePorts, StartError, limits, start};
 use rookery_proto::{
@@ -538,6 +538,11 @@ async fn node_refuses_links_of_another_endpoint() {
     let ports = PresencePorts {
         links: Links::new(Arc::clone(&bus), EndpointId::new(Role::Presence, 1), 1),
         bus,
+        placement: Arc::new(SingleNode {
+            rooms: EndpointId::new(Role::Rooms, 9),
+            presence: EndpointId::new(Role::Presence, 9),
+        }),
+        ownership: Ownership::Alone,
         store: Arc::clone(&world.store) as Arc<dyn Store>,
         clock: Arc::new(rookery_cluster::SystemClock),
     };

@@ -12,7 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use prost::Message as _;
-use rookery_cluster::{Bus, Clock, EndpointId, InProcessBus, Inbound, Inbox, Links, Role};
+use rookery_cluster::{
+    Bus, Clock, EndpointId, InProcessBus, Inbound, Inbox, Links, Ownership, Role, SingleNode,
+};
 use rookery_persistence::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
     SentRow, ShardKind, SqliteConfig, SqliteStore, Store, StoreError, TakeFrom, UserRoomRow,
@@ -74,6 +76,11 @@ impl World {
         let ports = PresencePorts {
             bus: Arc::clone(&bus),
             links,
+            placement: Arc::new(SingleNode {
+                rooms: EndpointId::new(Role::Rooms, 9),
+                presence: EndpointId::new(Role::Presence, 9),
+            }),
+            ownership: Ownership::Alone,
             store: Arc::clone(&store) as Arc<dyn Store>,
             clock: Arc::new(PausedClock { started }),
         };
