@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use self::desk::{Desk, Ended};
-pub use self::parking::{Parking, ParkingFull};
+pub use self::parking::Parking;
 use crate::{
     endpoint::EndpointId,
     limits::EXPECTED_FOR,

@@ -12,23 +12,18 @@ pub struct Parking {
     count: usize,
 }
 
-/// Too many wait; the packet comes back.
-#[derive(Debug)]
-pub struct ParkingFull(pub Body);
-
 impl Parking {
-    /// Keeps a packet until its shard is taken or not.
-    ///
-    /// # Errors
-    /// When [`PARKED_PACKETS_MAX`] wait.
-    pub fn park(&mut self, shard: Shard, from: &EndpointId, body: Body) -> Result<(), ParkingFull> {
+    /// Keeps a packet until its shard is taken or not. It comes back when
+    /// [`PARKED_PACKETS_MAX`] wait.
+    #[must_use]
+    pub fn park(&mut self, shard: Shard, from: &EndpointId, body: Body) -> Option<Body> {
         if self.count >= PARKED_PACKETS_MAX {
-            return Err(ParkingFull(body));
+            return Some(body);
         }
         self.count += 1;
         let waiting = self.parked.entry(shard).or_default();
         waiting.push((from.clone(), body));
-        Ok(())
+        None
     }
 
     /// Takes out what waits for the shard, in order.

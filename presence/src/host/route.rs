@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use rookery_cluster::{
-    EndpointId, Role,
-    holdings::{ParkingFull, Place},
-};
+use rookery_cluster::{EndpointId, Role, holdings::Place};
 use rookery_proto::{
     ids::{Epoch, UserId},
     link::{NotOwner, SessionClosed, SessionOpened, ToUser, UserRequest, packet::Body},
@@ -58,7 +55,7 @@ impl Host {
         match self.place(shard) {
             Place::Here(_) => self.deliver(from, shard, user, body).await,
             Place::Soon => {
-                if let Err(ParkingFull(body)) = self.parking.park(shard, from, body) {
+                if let Some(body) = self.parking.park(shard, from, body) {
                     self.rejected(from, body, &Rejected::Full);
                 }
             }

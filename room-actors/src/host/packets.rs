@@ -1,10 +1,7 @@
 //! What gateways send: admitted, checked, grouped by room.
 
 use prost::Message as _;
-use rookery_cluster::{
-    EndpointId, LinkSender,
-    holdings::{ParkingFull, Place},
-};
+use rookery_cluster::{EndpointId, LinkSender, holdings::Place};
 use rookery_proto::{
     errors::WireError,
     ids::{Epoch, Offset, RoomId},
@@ -84,7 +81,7 @@ impl Host {
             Place::Soon => {
                 let shard = Shard::of(&request.room);
                 let parked = self.parking.park(shard, from, Body::RoomRequest(request));
-                if let Err(ParkingFull(Body::RoomRequest(request))) = parked {
+                if let Some(Body::RoomRequest(request)) = parked {
                     reply(&request).overloaded("parked");
                 }
             }
@@ -171,7 +168,7 @@ impl Host {
             Place::Soon => {
                 let shard = Shard::of(&resync.room);
                 let parked = self.parking.park(shard, from, Body::RoomResync(resync));
-                if let Err(ParkingFull(Body::RoomResync(resync))) = parked {
+                if let Some(Body::RoomResync(resync)) = parked {
                     self.answer_resync(from, resync, None);
                 }
             }
