@@ -19,7 +19,7 @@ mod value;
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) use auth_key::{algorithm, without_line_break};
-pub(crate) use cluster::{Cluster, Installation};
+pub(crate) use cluster::{Cluster, Installation, Roles};
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use layers::FlagValue;
 pub(crate) use print::effective;

@@ -1,14 +1,17 @@
 //! `rookery serve`: builds, binds, spawns, waits, drains.
 //!
 //! ```text
-//! telemetry ─► admin side ─► store ─► rooms, presence ─► gateway ─► ready ─► signal ─► drain ─► exit
+//! telemetry ─► admin side ─► ground ─► rooms, presence ─► gateway ─► ready ─► signal ─► drain ─► exit
 //! ```
-//! [`services`] are what serves, [`drain`] divides the grace of a stop, [`banner`] and
+//! [`ground`] is what they stand on (bus, database, cluster), [`services`] are what serves, [`rooms`]
+//! come back when they were fenced, [`drain`] divides the grace of a stop, [`banner`] and
 //! [`ready_file`] say that it serves.
 
 mod banner;
 mod drain;
+mod ground;
 mod ready_file;
+mod rooms;
 mod services;
 
 use std::{io::Write as _, net::TcpListener, path::Path, sync::Arc, time::Duration, time::Instant};
@@ -18,9 +21,10 @@ use rookery_cluster::task::{TaskKind, failed_service, spawn};
 use tokio::{runtime, sync::watch, time};
 
 use self::{
-    banner::Banner,
+    banner::{Banner, Place},
     drain::millis,
-    services::{Services, open_store},
+    ground::Ground,
+    services::Services,
 };
 use crate::{
     admin::{self, Admin, Shown, StopSignal},
@@ -60,8 +64,6 @@ pub(crate) fn main(
         started,
     };
     let admin = admin::start(listener, shown).context("cannot start the admin side")?;
-    let store = open_store(&config)?;
-    readiness.release(Part::Store);
     let runtime = runtime::Builder::new_multi_thread()
         .thread_name("rookery")
         .enable_all()
@@ -69,7 +71,9 @@ pub(crate) fn main(
         .context("cannot start the runtime")?;
     let exit = runtime.block_on(async {
         spawn(TaskKind::Service, "pulse", pulse(Arc::clone(&readiness)));
-        let services = Services::start(&config, store, &readiness).await?;
+        let ground = Ground::open(&config).await?;
+        readiness.release(Part::Store);
+        let services = Services::start(&config, ground, &readiness).await?;
         announce(&config, &services, &admin, ready_file, started)?;
         readiness.release(Part::Process);
         let ended = wait(admin.stop, &services).await;
@@ -117,17 +121,18 @@ fn announce(
     ready_file: Option<&Path>,
     started: Instant,
 ) -> anyhow::Result<()> {
-    let url = ready_file::url(services.address());
+    let url = services.address().map(ready_file::url);
     let admin_url = ready_file::url(admin.address);
     let took = started.elapsed();
     if let Some(path) = ready_file {
-        ready_file::write(path, &url, &admin_url).with_context(|| unwritable(path))?;
+        ready_file::write(path, url.as_deref(), &admin_url).with_context(|| unwritable(path))?;
     }
     let durability = services.durability();
+    let place = Place::of(config);
     tracing::info!(
         url,
         admin.url = admin_url,
-        data = %config.data.display(),
+        place = %place,
         durability,
         dev = config.gateway.dev,
         took_ms = millis(took),
@@ -136,10 +141,10 @@ fn announce(
     // Collectors read lines of JSON; the banner is for people.
     if !config.log.json {
         let banner = Banner {
-            url: &url,
+            url: url.as_deref(),
             admin: &admin_url,
-            data: &config.data,
-            durability: &durability,
+            place: &place,
+            durability: durability.as_deref(),
             dev: config.gateway.dev,
             took,
         };

@@ -192,9 +192,9 @@ impl RoomsNode {
         report
     }
 
-    /// Ends everything at once, as a killed process would.
-    #[cfg(test)]
-    pub(crate) fn kill(self) {
+    /// Ends everything at once, as a killed process would: for a node that was fenced, and may
+    /// write and acknowledge nothing any more.
+    pub fn abandon(self) {
         self.host.abort();
         self.committer.abort();
         self.upkeep.abort();

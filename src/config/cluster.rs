@@ -41,6 +41,13 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
+    /// Everything.
+    pub(crate) const ALL: Self = Self {
+        gateway: true,
+        rooms: true,
+        presence: true,
+    };
+
     /// Whether it does that.
     pub(crate) const fn has(self, role: Role) -> bool {
         match role {

@@ -1,19 +1,63 @@
 //! What a person sees when the server is up.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::{self, Write as _},
-    path::Path,
+    path::PathBuf,
     time::Duration,
 };
+
+use rookery_cluster::Role;
+
+use crate::config::{Config, Installation};
+
+/// Where the process stands.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Alone, with its data here.
+    Alone(PathBuf),
+    /// In a cluster.
+    Cluster {
+        node: String,
+        roles: Vec<&'static str>,
+    },
+}
+
+impl Place {
+    pub(super) fn of(config: &Config) -> Self {
+        match &config.installation {
+            Installation::Embedded => Self::Alone(config.data.clone()),
+            Installation::Cluster(cluster) => Self::Cluster {
+                node: cluster.node.clone(),
+                roles: [Role::Gateway, Role::Rooms, Role::Presence]
+                    .into_iter()
+                    .filter(|role| cluster.roles.has(*role))
+                    .map(Role::as_str)
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alone(data) => write!(f, "{}", data.display()),
+            Self::Cluster { node, roles } => {
+                write!(f, "{node} of a cluster: {}", roles.join(", "))
+            }
+        }
+    }
+}
 
 /// What is told.
 #[derive(Debug)]
 pub(super) struct Banner<'a> {
-    pub(super) url: &'a str,
+    /// Where clients connect, if they do.
+    pub(super) url: Option<&'a str>,
     pub(super) admin: &'a str,
-    pub(super) data: &'a Path,
-    pub(super) durability: &'a str,
+    pub(super) place: &'a Place,
+    pub(super) durability: Option<&'a str>,
     pub(super) dev: bool,
     pub(super) took: Duration,
 }
@@ -25,14 +69,23 @@ impl Banner<'_> {
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(text, "  {name:<8} {value}");
         };
-        line("open", &format!("{}/", self.url));
+        if let Some(url) = self.url {
+            line("open", &format!("{url}/"));
+        }
         line(
             "admin",
             &format!("{}/ (healthz, readyz, metrics)", self.admin),
         );
-        line("data", &self.data.display().to_string());
-        line("durable", self.durability);
-        if self.dev {
+        match self.place {
+            Place::Alone(_) => line("data", &self.place.to_string()),
+            Place::Cluster { .. } => line("node", &self.place.to_string()),
+        }
+        if let Some(durability) = self.durability {
+            line("durable", durability);
+        }
+        if self.url.is_none() {
+            line("mode", "no clients connect here");
+        } else if self.dev {
             line("mode", "development: a name is enough to log in");
         } else {
             line("mode", "tokens are checked with auth.keys");
@@ -59,11 +112,12 @@ mod tests {
 
     #[test]
     fn the_banner_names_url_data_durability_and_mode() {
+        let place = Place::Alone("./rookery-data".into());
         let banner = |dev| Banner {
-            url: "http://127.0.0.1:8080",
+            url: Some("http://127.0.0.1:8080"),
             admin: "http://127.0.0.1:9090",
-            data: Path::new("./rookery-data"),
-            durability: "one fsync per commit",
+            place: &place,
+            durability: Some("one fsync per commit"),
             dev,
             took: Duration::from_millis(42),
         };

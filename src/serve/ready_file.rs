@@ -16,7 +16,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Writes it whole or not at all: to a file beside it, then renamed.
-pub(super) fn write(path: &Path, url: &str, admin: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, url: Option<&str>, admin: &str) -> io::Result<()> {
     let content = serde_json::json!({ "url": url, "admin": admin });
     let mut beside = OsString::from(path);
     beside.push(".tmp");
@@ -57,7 +57,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready.json");
         remove(&path).unwrap();
-        write(&path, "http://a", "http://b").unwrap();
+        write(&path, Some("http://a"), "http://b").unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "{\"admin\":\"http://b\",\"url\":\"http://a\"}\n");
         remove(&path).unwrap();

@@ -1,195 +1,129 @@
-//! What serves: store, rooms, presence, gateway, started in that order and stopped in the other.
+//! What serves: rooms, presence, gateway, as far as they are this process's roles; started in that
+//! order and stopped in the other.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use rookery_cluster::{
-    Bus, Clock, EndpointId, InProcessBus, Links, Ownership, Role, SingleNode, SystemClock,
-};
+use rookery_cluster::{Membership, Placement, Role, SystemClock, membership::Standing};
 use rookery_gateway::{Gateway, GatewayPorts};
-use rookery_persistence::{Incarnation, SqliteConfig, SqliteStore, Store};
 use rookery_presence::{PresenceConfig, PresenceNode, PresencePorts};
-use rookery_room_actors::{Health, RoomsConfig, RoomsNode, RoomsPorts};
+use rookery_proto::shard::Shard;
+use rookery_room_actors::Health;
 use tokio::time;
 
-use super::drain::{
-    Drain, GATEWAY_PERCENT, MOVE_PERCENT, PRESENCE_PERCENT, ROOMS_PERCENT, STORE_PERCENT,
-    TELL_PERCENT, millis,
+use super::{
+    drain::{
+        Drain, GATEWAY_PERCENT, MOVE_PERCENT, PRESENCE_PERCENT, ROOMS_PERCENT, STORE_PERCENT,
+        TELL_PERCENT, millis,
+    },
+    ground::Ground,
+    rooms::Rooms,
 };
 use crate::{
-    check::DATABASE_FILE,
     config::Config,
     exit::Exit,
     readiness::{Part, Readiness},
 };
 
-/// The name of the only node of an embedded installation.
-const NODE: &str = "embedded";
 /// How often it is looked whether the clients that were told to move have gone.
 const MOVE_CHECK: Duration = Duration::from_millis(50);
 
-/// Everything that serves.
+/// Everything that serves here.
 pub(super) struct Services {
-    store: Arc<dyn Store>,
-    rooms: RoomsNode,
-    presence: PresenceNode,
+    ground: Arc<Ground>,
+    rooms: Option<Rooms>,
+    presence: Option<PresenceNode>,
+    gateway: Option<ClientSide>,
+}
+
+struct ClientSide {
     gateway: Gateway,
-}
-
-/// Opens the database in the data folder, creating both when missing.
-pub(super) fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let folder = &config.data;
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create the folder {} (data)", folder.display()))?;
-    let mut sqlite = SqliteConfig::new(folder.join(DATABASE_FILE));
-    sqlite.bytes_max = config.store_bytes_max;
-    let store = SqliteStore::open(sqlite)
-        .with_context(|| format!("cannot use the data in {} (data)", folder.display()))?;
-    Ok(Arc::new(store))
-}
-
-/// A number no other run has: 63 random bits, not 0.
-fn new_incarnation() -> anyhow::Result<Incarnation> {
-    let random = getrandom::u64().context("the system gives no random numbers")?;
-    Ok(Incarnation((random >> 1).max(1)))
+    /// Ends with the gateway.
+    _membership: Option<Membership>,
 }
 
 impl Services {
     /// Starts all of them; the gateway takes clients when this returns.
     pub(super) async fn start(
         config: &Config,
-        store: Arc<dyn Store>,
+        ground: Ground,
         readiness: &Readiness,
     ) -> anyhow::Result<Self> {
-        let incarnation = new_incarnation()?;
-        let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let endpoint = |role| EndpointId::new(role, incarnation.0);
-        let links = |role| Links::new(Arc::clone(&bus), endpoint(role), incarnation.0);
-        let placement = Arc::new(SingleNode {
-            rooms: endpoint(Role::Rooms),
-            presence: endpoint(Role::Presence),
-        });
-
-        let ports = RoomsPorts {
-            bus: Arc::clone(&bus),
-            links: links(Role::Rooms),
-            store: Arc::clone(&store),
-            placement: placement.clone(),
-            ownership: Ownership::Alone,
-            clock: Arc::clone(&clock),
+        let ground = Arc::new(ground);
+        let roles = ground.roles;
+        let mut services = Self {
+            ground: Arc::clone(&ground),
+            rooms: None,
+            presence: None,
+            gateway: None,
         };
-        let rooms_config = RoomsConfig {
-            node: NODE.to_owned(),
-            incarnation,
-            limits: config.rooms,
-        };
-        let rooms = rookery_room_actors::start(rooms_config, ports)
-            .await
-            .context("cannot start the rooms")?;
-        let health = rooms.health();
-        readiness.watch(Part::Rooms, move || reason(&health.borrow()));
+        if roles.rooms {
+            let rooms = Rooms::start(Arc::clone(&ground), config.rooms).await?;
+            let health = rooms.health();
+            readiness.watch(Part::Rooms, move || reason(&health.borrow()));
+            services.rooms = Some(rooms);
+        }
         readiness.release(Part::Rooms);
-
-        let ports = PresencePorts {
-            bus: Arc::clone(&bus),
-            links: links(Role::Presence),
-            placement: placement.clone(),
-            ownership: Ownership::Alone,
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock),
-        };
-        let presence_config = PresenceConfig {
-            incarnation,
-            node: NODE.to_owned(),
-            grace: config.presence.grace,
-            throttle: config.presence.throttle,
-            ..PresenceConfig::default()
-        };
-        let presence = rookery_presence::start(presence_config, ports)
-            .await
-            .context("cannot start presence")?;
+        if roles.presence {
+            let presence = start_presence(config, &ground).await?;
+            if let Some(standing) = presence.standing() {
+                readiness.watch(Part::Presence, move || standing_reason(*standing.borrow()));
+            }
+            services.presence = Some(presence);
+        }
         readiness.release(Part::Presence);
-
-        let ports = GatewayPorts {
-            bus: Arc::clone(&bus),
-            links: links(Role::Gateway),
-            placement,
-            clock,
-        };
-        let listen = config.gateway.listen;
-        let gateway = rookery_gateway::start(config.gateway.clone(), ports)
-            .await
-            .with_context(|| format!("cannot serve clients on {listen} (server.listen)"))?;
+        if roles.gateway {
+            services.gateway = Some(start_gateway(config, &ground, readiness).await?);
+        }
         readiness.release(Part::Gateway);
-        Ok(Self {
-            store,
-            rooms,
-            presence,
-            gateway,
-        })
+        Ok(services)
     }
 
-    /// Where clients connect.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.gateway.local_addr()
+    /// Where clients connect; `None`: not to this process.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|it| it.gateway.local_addr())
     }
 
-    /// What an acknowledgement promises.
-    pub(super) fn durability(&self) -> String {
-        self.store.durability()
+    /// What an acknowledgement promises, where this process gives any.
+    pub(super) fn durability(&self) -> Option<String> {
+        self.ground.store.as_ref().map(|store| store.durability())
     }
 
     /// Returns when the rooms no longer serve, and says why.
     pub(super) async fn lost(&self) -> &'static str {
-        let mut health = self.rooms.health();
-        let fenced = health.wait_for(|health| *health == Health::Fenced).await;
-        match fenced {
-            Ok(_) => "another process has taken the rooms",
-            Err(_) => "the rooms ended by themselves",
+        match &self.rooms {
+            Some(rooms) => rooms.lost(self.ground.is_cluster()).await,
+            None => std::future::pending().await,
         }
     }
 
     /// Stops all of them within `grace`, each phase logged with its time.
     pub(super) async fn stop(self, grace: Duration, readiness: &Readiness) -> Exit {
-        let Self {
-            store,
-            rooms,
-            presence,
-            gateway,
-        } = self;
         let mut drain = Drain::begin(grace);
         readiness.hold(Part::Process, "stopping");
-        gateway.stop_accepting();
         tracing::info!(grace_ms = millis(grace), "not ready, no new clients");
-        if gateway.connections() > 0 {
-            let over = drain.left(TELL_PERCENT);
-            let work = async {
-                gateway.move_sessions(over).await;
-                while gateway.connections() > 0 {
-                    time::sleep(MOVE_CHECK).await;
-                }
-            };
-            // Those that stay are closed by the next phase: that is not late.
-            drain.try_phase("clients move", MOVE_PERCENT, work).await;
+        if let Some(clients) = self.gateway {
+            stop_gateway(clients.gateway, &mut drain).await;
         }
-        let left = drain.left(GATEWAY_PERCENT);
-        drain
-            .phase("gateway", GATEWAY_PERCENT, gateway.stop(left))
-            .await;
-        let left = drain.left(ROOMS_PERCENT);
-        let report = drain.phase("rooms", ROOMS_PERCENT, rooms.stop(left)).await;
-        if report.is_some_and(|report| report.unfinished > 0) {
-            drain.note_late();
+        if let Some(rooms) = self.rooms {
+            let left = drain.left(ROOMS_PERCENT);
+            let report = drain.phase("rooms", ROOMS_PERCENT, rooms.stop(left)).await;
+            if report.is_some_and(|report| report.unfinished > 0) {
+                drain.note_late();
+            }
         }
-        let left = drain.left(PRESENCE_PERCENT);
-        let report = drain
-            .phase("presence", PRESENCE_PERCENT, presence.stop(left))
-            .await;
-        if report.is_some_and(|report| !report.in_time) {
-            drain.note_late();
+        if let Some(presence) = self.presence {
+            let left = drain.left(PRESENCE_PERCENT);
+            let report = drain
+                .phase("presence", PRESENCE_PERCENT, presence.stop(left))
+                .await;
+            if report.is_some_and(|report| !report.in_time) {
+                drain.note_late();
+            }
         }
-        drain.phase("store", STORE_PERCENT, store.close()).await;
+        if let Some(store) = &self.ground.store {
+            drain.phase("store", STORE_PERCENT, store.close()).await;
+        }
         let (in_time, took) = drain.finish();
         if in_time {
             tracing::info!(took_ms = millis(took), "stopped");
@@ -205,6 +139,75 @@ impl Services {
     }
 }
 
+async fn start_presence(config: &Config, ground: &Ground) -> anyhow::Result<PresenceNode> {
+    let start = ground.begin(Role::Presence).await?;
+    let presence_config = PresenceConfig {
+        incarnation: start.incarnation,
+        node: ground.node.clone(),
+        grace: config.presence.grace,
+        throttle: config.presence.throttle,
+        ..PresenceConfig::default()
+    };
+    let ports = PresencePorts {
+        bus: Arc::clone(&ground.bus),
+        links: start.links,
+        placement: start.placement,
+        ownership: start.ownership,
+        store: ground.store()?,
+        clock: Arc::new(SystemClock),
+    };
+    rookery_presence::start(presence_config, ports)
+        .await
+        .context("cannot start presence")
+}
+
+async fn start_gateway(
+    config: &Config,
+    ground: &Ground,
+    readiness: &Readiness,
+) -> anyhow::Result<ClientSide> {
+    let start = ground.begin(Role::Gateway).await?;
+    if let Some(membership) = &start.membership {
+        let (standing, placement) = (membership.standing(), Arc::clone(&start.placement));
+        readiness.watch(Part::Gateway, move || {
+            standing_reason(*standing.borrow()).or_else(|| nobody(&*placement))
+        });
+    }
+    let ports = GatewayPorts {
+        bus: Arc::clone(&ground.bus),
+        links: start.links,
+        placement: start.placement,
+        clock: Arc::new(SystemClock),
+    };
+    let listen = config.gateway.listen;
+    let gateway = rookery_gateway::start(config.gateway.clone(), ports)
+        .await
+        .with_context(|| format!("cannot serve clients on {listen} (server.listen)"))?;
+    Ok(ClientSide {
+        gateway,
+        _membership: start.membership,
+    })
+}
+
+async fn stop_gateway(gateway: Gateway, drain: &mut Drain) {
+    gateway.stop_accepting();
+    if gateway.connections() > 0 {
+        let over = drain.left(TELL_PERCENT);
+        let work = async {
+            gateway.move_sessions(over).await;
+            while gateway.connections() > 0 {
+                time::sleep(MOVE_CHECK).await;
+            }
+        };
+        // Those that stay are closed by the next phase: that is not late.
+        drain.try_phase("clients move", MOVE_PERCENT, work).await;
+    }
+    let left = drain.left(GATEWAY_PERCENT);
+    drain
+        .phase("gateway", GATEWAY_PERCENT, gateway.stop(left))
+        .await;
+}
+
 /// Why the rooms are not ready.
 fn reason(health: &Health) -> Option<String> {
     match health {
@@ -216,5 +219,25 @@ fn reason(health: &Health) -> Option<String> {
         Health::Suspended { reason } => Some((*reason).to_owned()),
         Health::Fenced => Some("another process has taken the rooms".to_owned()),
         Health::Stopping => Some("stopping".to_owned()),
+    }
+}
+
+/// Why a part of the cluster is not ready.
+fn standing_reason(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::Serving | Standing::Leaving | Standing::Left => None,
+        Standing::Joining => Some("joins the cluster".to_owned()),
+        Standing::Suspended(why) => Some(why.reason().to_owned()),
+        Standing::Fenced => Some("another process has taken its place".to_owned()),
+    }
+}
+
+/// Why a gateway has nowhere to send to.
+fn nobody(placement: &dyn Placement) -> Option<String> {
+    let owned = |role| Shard::all().any(|shard| placement.owner(role, shard).is_some());
+    match (owned(Role::Rooms), owned(Role::Presence)) {
+        (true, true) => None,
+        (false, _) => Some("no node that owns rooms is known".to_owned()),
+        (true, false) => Some("no node that owns presence is known".to_owned()),
     }
 }

@@ -72,7 +72,7 @@ impl Harness {
 
     /// Ends the node at once and starts another over the same file.
     pub(super) async fn restart(mut self) -> Self {
-        self.node.kill();
+        self.node.abandon();
         self.store.open();
         self.store.close().await;
         drop(self.store);
