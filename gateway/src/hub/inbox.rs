@@ -98,6 +98,8 @@ fn sort(body: packet::Body, from: &EndpointId, lanes: &mut [Vec<LinkPacket>]) {
             let lane = reply.lane;
             put(lane, LinkPacket::Reply(Box::new(reply)), lanes);
         }
+        // Not its owner: the resync is repeated, also at once when the owner becomes known.
+        packet::Body::RoomEvents(events) if events.not_owner.is_some() => {}
         packet::Body::RoomEvents(events) => {
             let lane = events.lane;
             put(
