@@ -19,6 +19,8 @@ Examples:
   rookery check                               is the configuration sound, and the data?
   rookery token --user alice --ttl 1h         a token to log in with
   rookery migrate --cql db1:9042              prepare a cluster's database
+  rookery copy --from sqlite --to cql --cql db1:9042
+                                              move an embedded installation there
   rookery serve --role gateway --nats nats://n1:4222
   rookery serve --role rooms,presence --node n1 --nats nats://n1:4222 --cql db1:9042
                                               parts of a cluster
@@ -77,6 +79,16 @@ Examples:
 
 May be repeated, also by several processes at once. A keyspace that is there keeps its replication.")]
     Migrate(MigrateArgs),
+    /// Move an embedded installation into a cluster's database
+    #[command(after_help = "\
+Examples:
+  rookery migrate --cql db1:9042
+  rookery copy --from sqlite --to cql --data /var/lib/rookery --cql db1:9042
+
+Stop the server first: the source must not change. The keyspace must be empty, and nobody serves from \
+it before the copy is finished and was compared with the source. Killed, it goes on when it is \
+started again.")]
+    Copy(CopyArgs),
 }
 
 /// `serve`
@@ -144,6 +156,19 @@ pub(crate) struct MigrateArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// `copy`
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// Where from: the embedded database in the folder of the data
+    #[arg(long, value_name = "STORE", value_parser = ["sqlite"])]
+    from: String,
+    /// Where to: the cluster's database
+    #[arg(long, value_name = "STORE", value_parser = ["cql"])]
+    to: String,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }

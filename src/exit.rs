@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use rookery_cluster::NatsError;
-use rookery_persistence::ConnectError;
+use rookery_persistence::{ConnectError, CopyError};
 
 use crate::config::ConfigError;
 
@@ -47,6 +47,8 @@ impl Exit {
             Self::after_nats(error)
         } else if let Some(error) = error.downcast_ref::<ConnectError>() {
             Self::after_cql(error)
+        } else if let Some(CopyError::Target(error)) = error.downcast_ref() {
+            Self::after_cql(error)
         } else {
             Self::Failed
         }
@@ -76,6 +78,7 @@ impl Exit {
             | ConnectError::KeyspaceMissing { .. }
             | ConnectError::TooFewNodes { .. }
             | ConnectError::OlderSchema { .. }
+            | ConnectError::UnfinishedCopy { .. }
             | ConnectError::NewerSchema { .. }
             | ConnectError::Denied { .. }
             | ConnectError::Locked { .. }

@@ -1,13 +1,14 @@
 //! The `rookery` binary: configuration, wiring, telemetry.
 //!
 //! Reading order: [`cli`] is what can be asked, [`config`] what can be set, [`mod@serve`] starts and
-//! stops everything, [`mod@check`] and [`mod@migrate`] look at and prepare what that uses, [`admin`] are probes, metrics and signals on a runtime of their own,
+//! stops everything, [`mod@check`], [`mod@migrate`] and [`mod@copy`] look at, prepare and fill what that uses, [`admin`] are probes, metrics and signals on a runtime of their own,
 //! [`readiness`] the latch they show, [`telemetry`] logs and metrics, [`exit`] how it ends.
 
 mod admin;
 mod check;
 mod cli;
 mod config;
+mod copy;
 mod exit;
 mod migrate;
 mod process;
@@ -26,7 +27,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::{
-    cli::{CheckArgs, Cli, Command, ConfigArgs, MigrateArgs, ServeArgs, TokenArgs},
+    cli::{CheckArgs, Cli, Command, ConfigArgs, CopyArgs, MigrateArgs, ServeArgs, TokenArgs},
     config::{Installation, Purpose},
     exit::Exit,
 };
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Config(arguments) => print_config(arguments),
         Command::Check(arguments) => check(arguments),
         Command::Migrate(arguments) => migrate(arguments),
+        Command::Copy(arguments) => copy(arguments),
     };
     ended.unwrap_or_else(|error| report(&error)).into()
 }
@@ -100,6 +102,15 @@ fn migrate(arguments: MigrateArgs) -> anyhow::Result<Exit> {
         unreachable!("a configuration for the database names one");
     };
     print(&block_on(migrate::run(cql, arguments.dry_run))??);
+    Ok(Exit::Clean)
+}
+
+fn copy(arguments: CopyArgs) -> anyhow::Result<Exit> {
+    let (config, _) = config::load(arguments.settings.sources(), Purpose::Database)?;
+    let Some(cql) = config.cql else {
+        unreachable!("a configuration for the database names one");
+    };
+    print(&block_on(copy::run(&config.data, cql))??);
     Ok(Exit::Clean)
 }
 

@@ -21,6 +21,7 @@
 mod commit;
 mod config;
 mod connect;
+mod copying;
 mod error;
 mod ownership;
 mod profiles;
@@ -29,12 +30,9 @@ mod schema;
 mod statements;
 mod writes;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -53,6 +51,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::copying::RecordError;
 pub use self::{
     config::{CqlConfig, CqlCredentials},
     connect::ConnectError,
@@ -63,7 +62,7 @@ use self::{
 };
 use crate::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
-    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow, limits, metrics,
+    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow, copy, limits, metrics,
     ownership::Owner,
 };
 
@@ -81,11 +80,11 @@ pub struct CqlStore {
 #[derive(Debug)]
 struct Open {
     session: Session,
+    config: CqlConfig,
     statements: Statements,
     profiles: Profiles,
     /// For requests that wait for the database.
     places: Semaphore,
-    ownership_timeout: Duration,
     /// The incarnation that this store fenced last; 0: none. A fence is for ever, so a node that
     /// takes many shards of a dead one fences it once.
     fenced_last: AtomicU64,
@@ -97,16 +96,26 @@ impl CqlStore {
     /// # Errors
     /// [`ConnectError`] names what is wrong and the setting to look at.
     pub async fn connect(config: CqlConfig) -> Result<Self, ConnectError> {
-        timeout(config.connect_timeout, Self::open(&config))
+        Self::connect_unless(config, true).await
+    }
+
+    async fn connect_unless(config: CqlConfig, unless_copying: bool) -> Result<Self, ConnectError> {
+        timeout(config.connect_timeout, Self::open(&config, unless_copying))
             .await
             .map_err(|_| connect::timed_out(&config))?
     }
 
-    async fn open(config: &CqlConfig) -> Result<Self, ConnectError> {
+    async fn open(config: &CqlConfig, unless_copying: bool) -> Result<Self, ConnectError> {
         let session = connect::session(config).await?;
         let durability = connect::durability(&session, config)?;
         let profiles = Profiles::new(config);
-        Schema::new(&session, config, &profiles).check().await?;
+        let schema = Schema::new(&session, config, &profiles);
+        schema.check().await?;
+        if unless_copying && copy::is_unfinished(schema.copy_record().await?.as_deref()) {
+            return Err(ConnectError::UnfinishedCopy {
+                keyspace: config.keyspace.clone(),
+            });
+        }
         let statements = Statements::prepare(&session, config, &profiles)
             .await
             .map_err(|error| ConnectError::Query {
@@ -115,10 +124,10 @@ impl CqlStore {
             })?;
         let open = Open {
             session,
+            config: config.clone(),
             statements,
             profiles,
             places: Semaphore::new(limits::CQL_REQUESTS_IN_FLIGHT_MAX),
-            ownership_timeout: config.ownership_timeout,
             fenced_last: AtomicU64::new(0),
         };
         open.probe(config).await?;
@@ -178,6 +187,10 @@ impl CqlStore {
 }
 
 impl Open {
+    const fn schema(&self) -> Schema<'_> {
+        Schema::new(&self.session, &self.config, &self.profiles)
+    }
+
     /// Writes a row of no room, to learn now rather than at the first message that it is refused.
     async fn probe(&self, config: &CqlConfig) -> Result<(), ConnectError> {
         // Not a room id: no room can have this name.

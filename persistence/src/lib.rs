@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`rows`] are the things stored, [`epochs`] decides which of them count,
 //! [`ownership`] who may take a shard, [`store`] is the port ([`Store`]: its documentation is the contract), [`sqlite`] the embedded
-//! adapter, `cql` that of a cluster (by the feature of that name, which is on by default).
+//! adapter, `cql` that of a cluster (by the feature of that name, which is on by default), `copy`
+//! the way from one into the other.
 //! `contract` holds the one suite of cases that every adapter must pass.
 //!
 //! Invariants:
@@ -13,6 +14,8 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "cql")]
+pub mod copy;
+#[cfg(feature = "cql")]
 pub mod cql;
 pub mod epochs;
 pub mod limits;
@@ -22,6 +25,8 @@ pub mod rows;
 pub mod sqlite;
 pub mod store;
 
+#[cfg(feature = "cql")]
+pub use copy::{CopyError, CopyProgress, CopyReport};
 #[cfg(feature = "cql")]
 pub use cql::{ConnectError, CqlConfig, CqlCredentials, CqlMigration, CqlStore};
 pub use epochs::EpochList;

@@ -86,6 +86,24 @@ const _: () = assert!(
 );
 const _: () = assert!(CQL_COMMITS_IN_FLIGHT <= CQL_REQUESTS_IN_FLIGHT_MAX);
 
+/// Offsets that a copy reads at once: some 16 MiB when every message is as large as may be.
+pub const COPY_PAGE_OFFSETS: u64 = 256;
+/// Rows after which a copy writes what it has read, and keeps how far it is: as much is copied
+/// again after it was killed.
+pub const COPY_GROUP_ROWS: usize = 4_096;
+/// Bytes of events after which it does.
+pub const COPY_GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Rooms, users or sent ids of one page of a copy.
+pub const COPY_PAGE_ROWS: usize = 256;
+/// How often a copy tries what the database did not do.
+pub const COPY_TRIES: u32 = 5;
+/// The pause before the second try; doubles with each.
+pub const COPY_PAUSE: Duration = Duration::from_millis(500);
+/// Rooms, users or sent ids that a verification compares at once.
+pub const COPY_VERIFIED_AT_ONCE: usize = 16;
+
+const _: () = assert!(COPY_PAGE_OFFSETS <= LOG_READ_OFFSETS_MAX);
+
 /// Every adapter refuses a wider range in the same way.
 pub(crate) fn assert_range(from: Offset, to: Offset) {
     assert!(

@@ -16,6 +16,8 @@
 mod check;
 mod checkpoint;
 mod error;
+#[cfg(feature = "cql")]
+pub(crate) mod export;
 mod lock;
 mod queries;
 mod reader;

@@ -14,6 +14,8 @@
 mod access;
 #[path = "cql/adapter.rs"]
 mod adapter;
+#[path = "cql/copy.rs"]
+mod copy;
 #[path = "cql/database.rs"]
 mod database;
 #[path = "cql/replicas.rs"]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     find("ROOKERY_TEST_CQL", "cql contract", |database| {
         let mut trials = contract_trials(database);
         trials.extend(adapter::trials(database));
+        trials.extend(copy::trials(database));
         trials
     });
     find("ROOKERY_TEST_CQL_AUTH", "cql permissions", access::trials);

@@ -1,5 +1,5 @@
 //! Wrong or missing pieces of a cluster, as whoever runs the binary meets them: a clear error that
-//! names the setting, and an exit code.
+//! names the setting, and an exit code. And what prepares the database: migrate, copy.
 //!
 //! `ROOKERY_TEST_CQL` and `ROOKERY_TEST_CQL_AUTH` name databases (see `scripts/services`); NATS
 //! servers are the tests' own. Where there is none a test is skipped and says so; with
@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod copy;
 mod database;
 mod migrate;
 mod nats;
@@ -22,6 +23,8 @@ use tempfile::TempDir;
 
 /// Did what was asked.
 const CLEAN: i32 = 0;
+/// Failed.
+const FAILED: i32 = 1;
 /// The configuration is wrong.
 const BAD_CONFIG: i32 = 64;
 /// NATS or the database cannot be used as it is.

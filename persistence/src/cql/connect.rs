@@ -117,6 +117,15 @@ pub enum ConnectError {
         /// The database's words.
         reason: String,
     },
+    /// Half of an installation is there.
+    #[error(
+        "the keyspace {keyspace:?} (cql.keyspace) holds an unfinished copy of another \
+         installation: run `rookery copy` again"
+    )]
+    UnfinishedCopy {
+        /// The keyspace.
+        keyspace: String,
+    },
     /// Another process migrates and does not come to an end.
     #[error("another process is migrating the keyspace {keyspace:?} and does not finish")]
     Locked {

@@ -101,7 +101,7 @@ impl Open {
         incarnation: Incarnation,
     ) -> Result<(), StoreError> {
         let what = "register node";
-        let mut tries = Tries::new(what, self.ownership_timeout);
+        let mut tries = Tries::new(what, self.config.ownership_timeout);
         let values = (signed(what, incarnation.0)?, node, false);
         loop {
             let insert = &self.statements.insert_node;
@@ -121,7 +121,7 @@ impl Open {
         from: TakeFrom,
     ) -> Result<Claim, StoreError> {
         let what = "take shard";
-        let mut tries = Tries::new(what, self.ownership_timeout);
+        let mut tries = Tries::new(what, self.config.ownership_timeout);
         let ((kind, number), own) = (key(shard), signed(what, taker.0)?);
         // The transaction finds out when this plain read was behind. A refusal changes nothing
         // that would find out, so it rests on a serial read only.
@@ -179,7 +179,7 @@ impl Open {
         owner: Owner,
     ) -> Result<(), StoreError> {
         let what = "release shard";
-        let mut tries = Tries::new(what, self.ownership_timeout);
+        let mut tries = Tries::new(what, self.config.ownership_timeout);
         let (kind, number) = key(shard);
         let (epoch, own) = (
             signed(what, owner.epoch.0)?,
@@ -205,7 +205,7 @@ impl Open {
             return Ok(());
         }
         let what = "fence node";
-        let mut tries = Tries::new(what, self.ownership_timeout);
+        let mut tries = Tries::new(what, self.config.ownership_timeout);
         let key = signed(what, incarnation.0)?;
         loop {
             let read = self

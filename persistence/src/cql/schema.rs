@@ -44,7 +44,7 @@ pub struct CqlMigration {
 /// Works on the schema of one database.
 pub(super) struct Schema<'a> {
     session: &'a Session,
-    config: &'a CqlConfig,
+    pub(super) config: &'a CqlConfig,
     profiles: &'a Profiles,
 }
 
@@ -291,7 +291,7 @@ impl<'a> Schema<'a> {
         }
     }
 
-    fn statement(&self, text: &str) -> Statement {
+    pub(super) fn statement(&self, text: &str) -> Statement {
         let mut statement = Statement::new(text);
         statement.set_execution_profile_handle(Some(self.profiles.migration.clone()));
         statement
@@ -312,7 +312,7 @@ impl<'a> Schema<'a> {
     }
 
     /// Whether it was applied.
-    async fn transaction(
+    pub(super) async fn transaction(
         &self,
         text: &str,
         values: impl SerializeRow,
@@ -327,7 +327,7 @@ impl<'a> Schema<'a> {
         Ok(applied == Some(CqlValue::Boolean(true)))
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         what: &str,
         statement: Statement,

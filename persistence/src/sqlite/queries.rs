@@ -275,7 +275,7 @@ fn log_row(row: &Row<'_>) -> Result<LogRow> {
     })
 }
 
-fn sent_row(row: &Row<'_>) -> Result<SentRow> {
+pub(super) fn sent_row(row: &Row<'_>) -> Result<SentRow> {
     Ok(SentRow {
         user: user_id(row, 0)?,
         client_id: row.get(1)?,
