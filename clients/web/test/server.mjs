@@ -11,6 +11,13 @@ const POLL_MS = 20;
 /** Lines of its log shown when a test fails. */
 const LOG_LINES_KEPT = 200;
 
+/** The program under test. */
+export function binary() {
+  const named = process.env.ROOKERY_BIN;
+  if (!named) throw new Error('ROOKERY_BIN must name the rookery binary');
+  return named;
+}
+
 export class Server {
   #process = null;
   #exited = null;
@@ -18,11 +25,11 @@ export class Server {
   /** The newest lines of its output. */
   log = [];
 
-  static async start() {
-    const binary = process.env.ROOKERY_BIN;
-    if (!binary) throw new Error('ROOKERY_BIN must name the rookery binary');
+  /** Starts one; `flags` follow the usual ones. */
+  static async start(flags = []) {
     const server = new Server();
-    server.binary = binary;
+    server.binary = binary();
+    server.flags = flags;
     server.folder = await mkdtemp(join(tmpdir(), 'rookery-browser-'));
     await server.up();
     return server;
@@ -34,14 +41,17 @@ export class Server {
     await rm(readyFile, { force: true });
     const child = spawn(this.binary, [
       'serve', '--dev', '--listen', this.#listen, '--admin-listen', '127.0.0.1:0',
-      '--data', join(this.folder, 'data'), '--ready-file', readyFile,
+      '--data', join(this.folder, 'data'), '--ready-file', readyFile, ...this.flags,
     ], { cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     this.#exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk) => this.#remember(String(chunk)));
     }
-    const { url } = await this.#ready(readyFile, child);
+    const { url, admin } = await this.#ready(readyFile, child);
+    this.admin = admin;
+    // A node without the role of a gateway has no clients.
+    if (!url) return;
     this.url = url;
     this.#listen = new URL(url).host;
   }
@@ -50,6 +60,11 @@ export class Server {
   async kill() {
     this.#process.kill('SIGKILL');
     await this.#exited;
+  }
+
+  /** Whether it says that it is ready to serve. */
+  async isReady() {
+    return (await fetch(`${this.admin}/readyz`)).ok;
   }
 
   /** Ends it and removes its data. */
