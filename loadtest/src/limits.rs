@@ -21,6 +21,8 @@ pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(15);
 pub const CONNECT_DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 /// The same when there are other gateways to try: one that is paused is passed over.
 pub const GATEWAY_DEADLINE: Duration = Duration::from_secs(2);
+/// How long clients may take to see the end of every log when nothing is written any more.
+pub const SETTLE_DEADLINE: Duration = Duration::from_secs(30);
 /// First pause between two attempts to connect.
 pub const RECONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts: a restarted server is found within half a second.

@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     client::{ConnectError, ConnectOptions, Credentials, Encoding, ServerAddress, command},
     history::{HistoryWriter, Purpose},
-    limits::{CALL_DEADLINE_DEFAULT, GATEWAY_DEADLINE, PAGE_EVENTS},
+    limits::{CALL_DEADLINE_DEFAULT, GATEWAY_DEADLINE, PAGE_EVENTS, SETTLE_DEADLINE},
     recorder::{Behaviour, Outcome as CallOutcome, RecordingClient},
 };
 pub use away::{Away, AwayReport};
@@ -152,8 +152,9 @@ impl Workload {
         let mut clients = self.operate(server, history, progress, deadline).await?;
         let heads = self.judge(server, history, deadline).await?;
         let mut settling = JoinSet::new();
+        let settled_by = deadline.min(Instant::now() + SETTLE_DEADLINE);
         while let Some(client) = clients.pop() {
-            settling.spawn(client::settle(client, heads.clone(), deadline));
+            settling.spawn(client::settle(client, heads.clone(), settled_by));
         }
         let mut unsettled = Vec::new();
         while let Some(settled) = settling.join_next().await {
