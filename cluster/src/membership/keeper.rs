@@ -234,7 +234,8 @@ impl Keeper {
             Step::Accept if told.from == self.me => {
                 if let Some(Hold::Offered { epoch, to, .. }) = self.holds.get(&shard)
                     && *to == told.to
-                    && *epoch == told.epoch
+                    // What was offered may have got a larger epoch since.
+                    && told.epoch <= *epoch
                     && mode != Mode::Still
                 {
                     let to = Some(to.clone());
