@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use rookery_cluster::{
-    Role, SystemClock,
+    Placement, Role, SystemClock,
     task::{TaskKind, spawn},
 };
 use rookery_room_actors::{Health, RoomLimits, RoomsConfig, RoomsNode, RoomsPorts, StopReport};
@@ -33,8 +33,12 @@ struct Keeper {
 }
 
 impl Rooms {
-    pub(super) async fn start(ground: Arc<Ground>, limits: RoomLimits) -> anyhow::Result<Self> {
-        let node = begin(&ground, limits).await?;
+    /// Starts them; also says who owns what as the first incarnation sees it.
+    pub(super) async fn start(
+        ground: Arc<Ground>,
+        limits: RoomLimits,
+    ) -> anyhow::Result<(Self, Arc<dyn Placement>)> {
+        let (node, placement) = begin(&ground, limits).await?;
         let (shown, health) = watch::channel(node.health().borrow().clone());
         let (stop, stopped) = mpsc::channel(1);
         let keeper = Keeper {
@@ -45,7 +49,7 @@ impl Rooms {
             stop: stopped,
         };
         spawn(TaskKind::Service, "rooms keeper", keeper.run());
-        Ok(Self { health, stop })
+        Ok((Self { health, stop }, placement))
     }
 
     /// The latest health.
@@ -73,7 +77,10 @@ impl Rooms {
 }
 
 /// Starts one incarnation.
-async fn begin(ground: &Ground, limits: RoomLimits) -> anyhow::Result<RoomsNode> {
+async fn begin(
+    ground: &Ground,
+    limits: RoomLimits,
+) -> anyhow::Result<(RoomsNode, Arc<dyn Placement>)> {
     let start = ground.begin(Role::Rooms).await?;
     let config = RoomsConfig {
         node: ground.node.clone(),
@@ -84,13 +91,14 @@ async fn begin(ground: &Ground, limits: RoomLimits) -> anyhow::Result<RoomsNode>
         bus: Arc::clone(&ground.bus),
         links: start.links,
         store: ground.store()?,
-        placement: start.placement,
+        placement: Arc::clone(&start.placement),
         ownership: start.ownership,
         clock: Arc::new(SystemClock),
     };
-    rookery_room_actors::start(config, ports)
+    let node = rookery_room_actors::start(config, ports)
         .await
-        .context("cannot start the rooms")
+        .context("cannot start the rooms")?;
+    Ok((node, start.placement))
 }
 
 impl Keeper {
@@ -119,7 +127,7 @@ impl Keeper {
 async fn rejoin(ground: &Ground, limits: RoomLimits) -> RoomsNode {
     loop {
         match begin(ground, limits).await {
-            Ok(node) => {
+            Ok((node, _)) => {
                 tracing::info!("rooms are back as a new incarnation");
                 return node;
             }

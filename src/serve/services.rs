@@ -1,7 +1,14 @@
 //! What serves: rooms, presence, gateway, as far as they are this process's roles; started in that
 //! order and stopped in the other.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use rookery_cluster::{Membership, Placement, Role, SystemClock, membership::Standing};
@@ -58,16 +65,22 @@ impl Services {
             gateway: None,
         };
         if roles.rooms {
-            let rooms = Rooms::start(Arc::clone(&ground), config.rooms).await?;
-            let health = rooms.health();
-            readiness.watch(Part::Rooms, move || reason(&health.borrow()));
+            let (rooms, placement) = Rooms::start(Arc::clone(&ground), config.rooms).await?;
+            let (health, settled) = (rooms.health(), Settled::default());
+            readiness.watch(Part::Rooms, move || {
+                reason(&health.borrow()).or_else(|| settled.reason(&*placement, Role::Rooms))
+            });
             services.rooms = Some(rooms);
         }
         readiness.release(Part::Rooms);
         if roles.presence {
-            let presence = start_presence(config, &ground).await?;
+            let (presence, placement) = start_presence(config, &ground).await?;
             if let Some(standing) = presence.standing() {
-                readiness.watch(Part::Presence, move || standing_reason(*standing.borrow()));
+                let settled = Settled::default();
+                readiness.watch(Part::Presence, move || {
+                    standing_reason(*standing.borrow())
+                        .or_else(|| settled.reason(&*placement, Role::Presence))
+                });
             }
             services.presence = Some(presence);
         }
@@ -139,7 +152,10 @@ impl Services {
     }
 }
 
-async fn start_presence(config: &Config, ground: &Ground) -> anyhow::Result<PresenceNode> {
+async fn start_presence(
+    config: &Config,
+    ground: &Ground,
+) -> anyhow::Result<(PresenceNode, Arc<dyn Placement>)> {
     let start = ground.begin(Role::Presence).await?;
     let presence_config = PresenceConfig {
         incarnation: start.incarnation,
@@ -151,14 +167,15 @@ async fn start_presence(config: &Config, ground: &Ground) -> anyhow::Result<Pres
     let ports = PresencePorts {
         bus: Arc::clone(&ground.bus),
         links: start.links,
-        placement: start.placement,
+        placement: Arc::clone(&start.placement),
         ownership: start.ownership,
         store: ground.store()?,
         clock: Arc::new(SystemClock),
     };
-    rookery_presence::start(presence_config, ports)
+    let presence = rookery_presence::start(presence_config, ports)
         .await
-        .context("cannot start presence")
+        .context("cannot start presence")?;
+    Ok((presence, start.placement))
 }
 
 async fn start_gateway(
@@ -169,8 +186,11 @@ async fn start_gateway(
     let start = ground.begin(Role::Gateway).await?;
     if let Some(membership) = &start.membership {
         let (standing, placement) = (membership.standing(), Arc::clone(&start.placement));
+        let (rooms, presence) = (Settled::default(), Settled::default());
         readiness.watch(Part::Gateway, move || {
-            standing_reason(*standing.borrow()).or_else(|| nobody(&*placement))
+            standing_reason(*standing.borrow())
+                .or_else(|| rooms.reason(&*placement, Role::Rooms))
+                .or_else(|| presence.reason(&*placement, Role::Presence))
         });
     }
     let ports = GatewayPorts {
@@ -232,12 +252,21 @@ fn standing_reason(standing: Standing) -> Option<String> {
     }
 }
 
-/// Why a gateway has nowhere to send to.
-fn nobody(placement: &dyn Placement) -> Option<String> {
-    let owned = |role| Shard::all().any(|shard| placement.owner(role, shard).is_some());
-    match (owned(Role::Rooms), owned(Role::Presence)) {
-        (true, true) => None,
-        (false, _) => Some("no node that owns rooms is known".to_owned()),
-        (true, false) => Some("no node that owns presence is known".to_owned()),
+/// A part of a cluster is ready once every shard has had an owner, and afterwards as long as any
+/// has: that some have none for a moment is no reason to send clients away from everybody.
+#[derive(Default)]
+struct Settled(AtomicBool);
+
+impl Settled {
+    fn reason(&self, placement: &dyn Placement, role: Role) -> Option<String> {
+        let owned = |shard: &Shard| placement.owner(role, *shard).is_some();
+        let role = role.as_str();
+        if self.0.load(Ordering::Relaxed) {
+            let none = !Shard::all().any(|shard| owned(&shard));
+            return none.then(|| format!("no node that owns {role} is known"));
+        }
+        let missing = Shard::all().filter(|shard| !owned(shard)).count();
+        self.0.store(missing == 0, Ordering::Relaxed);
+        (missing > 0).then(|| format!("{missing} shards of {role} have no owner yet"))
     }
 }
