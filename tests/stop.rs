@@ -102,6 +102,7 @@ async fn a_full_store_refuses_is_not_ready_and_its_stop_says_that_it_could_not_f
         while incoming.next_now().is_some() {}
     };
     assert_eq!(refused.code(), Some(Code::Unavailable), "{refused:?}");
+    assert!(refused.to_string().contains("storage full"), "{refused}");
     assert!(acked > 10, "{acked}");
 
     let admin = server.admin().authority().to_owned();

@@ -26,7 +26,17 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It did not happen, and nothing is half done (disk full, refused, unreachable).
+    /// It did not happen, and nothing is half done: there is no room for it. Someone must make
+    /// some.
+    #[error("storage full: {what}")]
+    Full {
+        /// The operation.
+        what: &'static str,
+        /// The driver's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It did not happen, and nothing is half done (refused, unreachable).
     #[error("not done: {what}")]
     Failed {
         /// The operation.

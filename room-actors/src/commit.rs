@@ -95,6 +95,29 @@ enum Outcome {
     Closed,
 }
 
+/// Why a group failed.
+struct Trouble {
+    /// For people who run the node.
+    reason: String,
+    /// For clients.
+    told: &'static str,
+}
+
+impl Trouble {
+    fn of(error: &StoreError) -> Self {
+        Self {
+            reason: error_chain(error),
+            told: match error {
+                StoreError::Full { .. } => "storage full",
+                StoreError::Unknown { .. }
+                | StoreError::Failed { .. }
+                | StoreError::Corrupt { .. }
+                | StoreError::Closed => "storage unavailable",
+            },
+        }
+    }
+}
+
 struct Group {
     /// Whose writes these were, in the order of the group.
     parts: Vec<(RoomKey, u64)>,
@@ -116,7 +139,7 @@ struct Pipeline {
     groups: FuturesUnordered<GroupFuture>,
     order: Order,
     /// First failures of groups.
-    trouble: mpsc::UnboundedSender<String>,
+    trouble: mpsc::UnboundedSender<Trouble>,
     /// Groups that have failed and not succeeded yet.
     failing: usize,
 }
@@ -125,13 +148,13 @@ impl Pipeline {
     async fn run(
         mut self,
         mut submissions: mpsc::UnboundedReceiver<Submission>,
-        mut troubles: mpsc::UnboundedReceiver<String>,
+        mut troubles: mpsc::UnboundedReceiver<Trouble>,
     ) {
         let mut taken = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                Some(reason) = troubles.recv() => self.group_failed(reason),
+                Some(trouble) = troubles.recv() => self.group_failed(trouble),
                 Some(group) = self.groups.next(), if !self.groups.is_empty() => {
                     if !self.group_ended(group) {
                         return;
@@ -196,9 +219,9 @@ impl Pipeline {
         self.groups.push(Box::pin(writer.run(writes)));
     }
 
-    fn group_failed(&mut self, reason: String) {
+    fn group_failed(&mut self, trouble: Trouble) {
         self.failing += 1;
-        self.health.failing(reason);
+        self.health.failing(trouble.reason, trouble.told);
         for room in self.order.rooms() {
             tell(room, RoomMsg::StoreFailing);
         }
@@ -241,7 +264,7 @@ fn tell(room: &ActorRef<RoomMsg>, message: RoomMsg) {
 struct GroupWriter {
     store: Arc<dyn Store>,
     incarnation: Incarnation,
-    trouble: mpsc::UnboundedSender<String>,
+    trouble: mpsc::UnboundedSender<Trouble>,
     group: Group,
 }
 
@@ -278,7 +301,7 @@ impl GroupWriter {
         if !self.group.failed {
             self.group.failed = true;
             // The pipeline outlives its groups.
-            let _ = self.trouble.send(error_chain(error));
+            let _ = self.trouble.send(Trouble::of(error));
         }
         sleep(*backoff).await;
         *backoff = (*backoff * 2).min(COMMIT_BACKOFF_MAX);

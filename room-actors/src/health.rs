@@ -19,6 +19,8 @@ pub enum Health {
         since: Instant,
         /// The store's error, for people who run the node; never sent to clients.
         reason: String,
+        /// What clients are told.
+        told: &'static str,
     },
     /// The node may not serve in its cluster now: new writes are refused.
     Suspended {
@@ -36,7 +38,7 @@ impl Health {
     pub(crate) fn refusal(&self) -> Option<WireError> {
         let message = match self {
             Self::Ready => return None,
-            Self::Failing { .. } => "storage unavailable",
+            Self::Failing { told, .. } => told,
             Self::Suspended { .. } => "the node is cut off",
             Self::Fenced => "the room has moved",
             Self::Stopping => "the server is stopping",
@@ -57,7 +59,7 @@ pub(crate) struct HealthCell {
 struct Causes {
     fenced: bool,
     stopping: bool,
-    failing: Option<(Instant, String)>,
+    failing: Option<(Instant, String, &'static str)>,
     suspended: Option<&'static str>,
 }
 
@@ -70,9 +72,10 @@ impl Causes {
             return Health::Stopping;
         }
         match (&self.failing, self.suspended) {
-            (Some((since, reason)), _) => Health::Failing {
+            (Some((since, reason, told)), _) => Health::Failing {
                 since: *since,
                 reason: reason.clone(),
+                told,
             },
             (None, Some(reason)) => Health::Suspended { reason },
             (None, None) => Health::Ready,
@@ -103,12 +106,12 @@ impl HealthCell {
         });
     }
 
-    /// A commit failed.
-    pub(crate) fn failing(&self, reason: String) {
+    /// A commit failed: why, and what clients are told.
+    pub(crate) fn failing(&self, reason: String, told: &'static str) {
         self.change(|causes| {
             if causes.failing.is_none() {
                 tracing::warn!(error = reason, "store fails, new writes are refused");
-                causes.failing = Some((Instant::now(), reason));
+                causes.failing = Some((Instant::now(), reason, told));
             }
         });
     }
@@ -116,7 +119,7 @@ impl HealthCell {
     /// Every failed commit has succeeded.
     pub(crate) fn recovered(&self) {
         self.change(|causes| {
-            if let Some((since, _)) = causes.failing.take() {
+            if let Some((since, ..)) = causes.failing.take() {
                 tracing::info!(failing.ms = ms(since), "store works again");
             }
         });

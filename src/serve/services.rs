@@ -232,7 +232,7 @@ async fn stop_gateway(gateway: Gateway, drain: &mut Drain) {
 fn reason(health: &Health) -> Option<String> {
     match health {
         Health::Ready => None,
-        Health::Failing { since, reason } => {
+        Health::Failing { since, reason, .. } => {
             let seconds = since.elapsed().as_secs();
             Some(format!("the store fails since {seconds} s: {reason}"))
         }

@@ -46,6 +46,8 @@ impl WriteError {
 pub(super) enum Outcome {
     /// Nothing of it is or ever will be in the file.
     NotDone,
+    /// Likewise, as the disk is full or the file as large as it may be.
+    Full,
     /// It may or may not be there when the file is opened again.
     Unknown,
     /// The file is damaged.
@@ -57,16 +59,17 @@ impl Outcome {
     pub(super) fn before_commit(error: &WriteError) -> Self {
         match error {
             WriteError::Sqlite(error) if is_corrupt(error) => Self::Corrupt,
-            _ => Self::NotDone,
+            WriteError::Sqlite(error) if is_full(error) => Self::Full,
+            WriteError::Sqlite(_) | WriteError::Refused(_) => Self::NotDone,
         }
     }
 
     /// Of an error at `COMMIT`: when it is about I/O, the commit record may have reached the disk.
     pub(super) fn at_commit(error: &Error) -> Self {
         match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
             Some(
-                ErrorCode::DiskFull
-                | ErrorCode::DatabaseBusy
+                ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
                 | ErrorCode::ReadOnly
                 | ErrorCode::ConstraintViolation,
@@ -80,6 +83,7 @@ impl Outcome {
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::NotDone => "not_done",
+            Self::Full => "full",
             Self::Unknown => "unknown",
             Self::Corrupt => "corrupt",
         }
@@ -90,6 +94,7 @@ impl Outcome {
         let source = Box::new(Arc::clone(error));
         match self {
             Self::NotDone => StoreError::Failed { what, source },
+            Self::Full => StoreError::Full { what, source },
             Self::Unknown => StoreError::Unknown { what, source },
             Self::Corrupt => StoreError::Corrupt {
                 what: format!("{what}: {error}"),
@@ -110,6 +115,10 @@ pub(super) fn read_failed(what: &'static str, error: Error) -> StoreError {
             source: Box::new(error),
         }
     }
+}
+
+fn is_full(error: &Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 /// Damage of the file, or a value in it that we never wrote.
@@ -138,7 +147,7 @@ mod tests {
     #[test]
     fn only_io_errors_at_commit_leave_the_outcome_unknown() {
         let outcomes = [
-            (ffi::SQLITE_FULL, Outcome::NotDone),
+            (ffi::SQLITE_FULL, Outcome::Full),
             (ffi::SQLITE_BUSY, Outcome::NotDone),
             (ffi::SQLITE_READONLY, Outcome::NotDone),
             (ffi::SQLITE_IOERR_FSYNC, Outcome::Unknown),
@@ -164,8 +173,9 @@ mod tests {
     #[test]
     fn answer_names_operation_and_keeps_the_cause() {
         let error = Arc::new(WriteError::Sqlite(sqlite(ffi::SQLITE_FULL)));
-        let answer = Outcome::NotDone.answer("commit", &error);
-        assert_eq!(answer.to_string(), "not done: commit");
+        assert_eq!(Outcome::before_commit(&error), Outcome::Full);
+        let answer = Outcome::Full.answer("commit", &error);
+        assert_eq!(answer.to_string(), "storage full: commit");
         let source = std::error::Error::source(&answer).unwrap();
         assert!(source.to_string().contains("full"), "{source}");
     }

@@ -184,7 +184,7 @@ async fn full_disk_refuses_writes_keeps_reads_and_passes() {
         assert!(head < 1_000, "the limit is never reached");
     };
     assert!(
-        matches!(failure, StoreError::Failed { what: "commit", .. }),
+        matches!(failure, StoreError::Full { what: "commit", .. }),
         "{failure:?}"
     );
     let source = failure.source().unwrap().to_string();

@@ -304,6 +304,19 @@ async fn heartbeats_tell_the_newest_of_each_endpoint(database: Arc<Database>) {
     let read = stores[0].heartbeats().await.unwrap();
     let endpoints: Vec<_> = read.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(endpoints, ["rooms-1", "rooms-2"]);
+    // Rows of processes that are gone go by themselves.
+    let ttl = format!("SELECT TTL(heartbeat) FROM {keyspace}.node_heartbeats WHERE part = 0");
+    let rows = database
+        .session()
+        .await
+        .query_unpaged(ttl, ())
+        .await
+        .unwrap();
+    let rows = rows.into_rows_result().unwrap();
+    for row in rows.rows::<(i32,)>().unwrap() {
+        let (seconds,) = row.unwrap();
+        assert!((3_600..=7_200).contains(&seconds), "{seconds} s");
+    }
     for store in stores {
         store.close().await;
         let closed = store.put_heartbeat("rooms-1", &[9]).await;

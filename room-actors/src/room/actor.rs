@@ -225,9 +225,9 @@ impl Shell {
                 metrics::events_committed(awake.state.head().0 - before.0);
             }
             RoomMsg::StoreFailing => {
-                awake
-                    .state
-                    .answer_waiting(&unavailable("storage unavailable"), &mut awake.effects);
+                let refusal = awake.health.borrow().refusal();
+                let refusal = refusal.unwrap_or_else(|| unavailable("storage unavailable"));
+                awake.state.answer_waiting(&refusal, &mut awake.effects);
             }
             RoomMsg::Timer => awake.timer = None,
             #[cfg(test)]
