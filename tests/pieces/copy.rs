@@ -64,12 +64,13 @@ fn arguments(data: &Path, keyspace: &Keyspace) -> Vec<String> {
     command.chain([data]).chain(keyspace.flags()).collect()
 }
 
-fn copy(data: &Path, keyspace: &Keyspace) -> Ended {
+pub(crate) fn copy(data: &Path, keyspace: &Keyspace) -> Ended {
     let arguments = arguments(data, keyspace);
     rookery(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn migrated(test: &str) -> Option<Keyspace> {
+/// A keyspace with tables, and nothing in them.
+pub(crate) fn migrated(test: &str) -> Option<Keyspace> {
     let keyspace = Keyspace::open(test)?;
     let mut arguments = vec!["migrate", "--set", "cql.replication=1"];
     let flags = keyspace.flags();

@@ -12,7 +12,6 @@ pub(crate) struct Keyspace {
     pub(crate) name: String,
     /// Whom to log in as, from outside.
     credentials: Option<(&'static str, &'static str)>,
-    runtime: tokio::runtime::Runtime,
 }
 
 impl Keyspace {
@@ -36,15 +35,10 @@ impl Keyspace {
             skip(test, &format!("no {variable}"));
             return None;
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         Some(Self {
             nodes,
             name: format!("rookery_pieces_{:016x}", fastrand::u64(..)),
             credentials,
-            runtime,
         })
     }
 
@@ -62,12 +56,22 @@ impl Keyspace {
 
     /// Changes something behind the binary's back. `@` is the keyspace.
     pub(crate) fn run(&self, statements: &[&str]) {
-        self.runtime.block_on(async {
+        let work = async {
             let session = self.session().await;
             for statement in statements {
                 let statement = statement.replace('@', &self.name);
                 session.query_unpaged(statement, ()).await.unwrap();
             }
+        };
+        // On a thread of its own, so that tests with a runtime can do it too.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                runtime.unwrap().block_on(work);
+            });
+            thread.join().unwrap();
         });
     }
 

@@ -10,6 +10,7 @@
 mod copy;
 mod database;
 mod migrate;
+mod moved;
 mod nats;
 
 use std::{
@@ -29,6 +30,8 @@ const FAILED: i32 = 1;
 const BAD_CONFIG: i32 = 64;
 /// NATS or the database cannot be used as it is.
 const UNAVAILABLE: i32 = 69;
+/// For servers that nobody connects to.
+const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 /// For a command that must end. Generous: the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(120);
 

@@ -1,6 +1,6 @@
 //! `rookery migrate`, and a database that is not there, not prepared, too new or refuses.
 
-use super::{BAD_CONFIG, CLEAN, Ended, UNAVAILABLE, database::Keyspace, rookery};
+use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, database::Keyspace, nats, rookery};
 
 /// A command on a keyspace, with more flags.
 fn on(keyspace: &Keyspace, command: &[&str], flags: &[&str]) -> Ended {
@@ -148,4 +148,63 @@ fn database_that_is_read_only_for_the_user_is_refused() {
     ];
     let words = "the user \"pieces_reader\" (cql.user) may not do that";
     on(&keyspace, &CHECK, &reader).with(UNAVAILABLE, &[words]);
+}
+
+#[test]
+fn server_does_not_start_on_a_database_that_cannot_be_used() {
+    let (Some(nats), Some(keyspace)) = (
+        nats::Server::start("serve", "max_payload: 1MB"),
+        Keyspace::open("serve"),
+    ) else {
+        return;
+    };
+    let flags = [&["--nats", &nats.url][..], &FREE_PORTS].concat();
+    let nowhere = [&["serve", "--cql", "127.0.0.1:1"][..], &flags].concat();
+    rookery(&nowhere).with(UNAVAILABLE, &["127.0.0.1:1 (cql.nodes)"]);
+    let served = |words: &[&str]| on(&keyspace, &["serve"], &flags).with(UNAVAILABLE, words);
+    served(&["(cql.keyspace) does not exist: `rookery migrate` makes it"]);
+    keyspace.run(&["CREATE KEYSPACE @ WITH replication = \
+                    {'class': 'NetworkTopologyStrategy', 'replication_factor': 1}"]);
+    served(&[
+        "has schema version 0, this program needs 1",
+        "(cql.keyspace)",
+    ]);
+    on(&keyspace, &["migrate"], &[]).with(CLEAN, &[]);
+    keyspace.run(&[
+        "INSERT INTO @.schema_version (name, version, holder, applied_ms) \
+                    VALUES ('schema', 99, 'a test', 0)",
+    ]);
+    served(&["has schema version 99, this program knows up to 1"]);
+}
+
+#[test]
+fn server_does_not_start_for_a_user_who_is_refused_or_may_only_read() {
+    let (Some(nats), Some(keyspace)) = (
+        nats::Server::start("serve, credentials", "max_payload: 1MB"),
+        Keyspace::with_passwords("serve, credentials"),
+    ) else {
+        return;
+    };
+    let flags = [&["--nats", &nats.url][..], &FREE_PORTS].concat();
+    let user = |name: &str, password: &str| {
+        let set = ["--set".to_owned(), format!("cql.user={name}")];
+        set.into_iter()
+            .chain(["--set".to_owned(), format!("cql.password={password}")])
+            .collect::<Vec<_>>()
+    };
+    let run = |command: &str, user: &[String], more: &[&str]| {
+        let user = user.iter().map(String::as_str);
+        let all: Vec<_> = user.chain(more.iter().copied()).collect();
+        on(&keyspace, &[command], &all)
+    };
+    let superuser = user("cassandra", "cassandra");
+    run("migrate", &superuser, &ONE_COPY).with(CLEAN, &["made"]);
+    keyspace.run(&[
+        "CREATE ROLE IF NOT EXISTS pieces_looker WITH PASSWORD = 'looks' AND LOGIN = true",
+        "GRANT SELECT ON KEYSPACE @ TO pieces_looker",
+    ]);
+    let words = ["refuses user \"cassandra\" (cql.user)"];
+    run("serve", &user("cassandra", "wrong"), &flags).with(UNAVAILABLE, &words);
+    let words = ["the user \"pieces_looker\" (cql.user) may not do that"];
+    run("serve", &user("pieces_looker", "looks"), &flags).with(UNAVAILABLE, &words);
 }

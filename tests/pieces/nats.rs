@@ -10,18 +10,18 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{BAD_CONFIG, CLEAN, Ended, UNAVAILABLE, rookery, skip};
+use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, rookery, skip};
 
 /// A server on loopback; ended with its value.
-struct Server {
+pub(crate) struct Server {
     _folder: TempDir,
-    url: String,
+    pub(crate) url: String,
     process: Child,
 }
 
 impl Server {
     /// Starts one with these lines of configuration.
-    fn start(test: &str, lines: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str, lines: &str) -> Option<Self> {
         let Some(binary) = binary() else {
             skip(
                 test,
@@ -72,7 +72,17 @@ impl Drop for Server {
 }
 
 fn check(url: &str, flags: &[&str]) -> Ended {
-    let mut arguments = vec!["check", "--role", "gateway", "--nats", url];
+    run("check", url, flags)
+}
+
+/// What is wrong keeps a server from starting, in the same words.
+fn refused(url: &str, flags: &[&str], code: i32, words: &[&str]) {
+    check(url, flags).with(code, words);
+    run("serve", url, &[flags, &FREE_PORTS].concat()).with(code, words);
+}
+
+fn run(command: &str, url: &str, flags: &[&str]) -> Ended {
+    let mut arguments = vec![command, "--role", "gateway", "--nats", url];
     arguments.extend(flags);
     rookery(&arguments)
 }
@@ -98,12 +108,17 @@ fn binary() -> Option<PathBuf> {
 fn server_that_is_not_there_is_named() {
     let url = format!("nats://127.0.0.1:{}", free_port());
     let words = format!("NATS is not reachable at {url} (nats.servers)");
-    check(&url, &[]).with(UNAVAILABLE, &[&words]);
+    refused(&url, &[], UNAVAILABLE, &[&words]);
 }
 
 #[test]
 fn address_that_is_none_is_bad_configuration() {
-    check("nats://[", &[]).with(BAD_CONFIG, &["\"nats://[\"", "(nats.servers)"]);
+    refused(
+        "nats://[",
+        &[],
+        BAD_CONFIG,
+        &["\"nats://[\"", "(nats.servers)"],
+    );
 }
 
 #[test]
@@ -111,8 +126,12 @@ fn file_that_is_missing_is_named_with_its_setting() {
     for setting in ["nats.credentials_file", "nats.nkey_file", "nats.tls_ca"] {
         let set = format!("{setting}=nowhere.pem");
         let words = format!("cannot use the file nowhere.pem ({setting})");
-        let ended = check("nats://127.0.0.1:1", &["--set", &set]);
-        ended.with(BAD_CONFIG, &[&words]);
+        refused(
+            "nats://127.0.0.1:1",
+            &["--set", &set],
+            BAD_CONFIG,
+            &[&words],
+        );
     }
 }
 
@@ -131,13 +150,8 @@ fn payload_limit_that_is_too_small_is_named() {
     let Some(server) = Server::start("nats, payload", "max_payload: 64KB") else {
         return;
     };
-    server.check(&[]).with(
-        UNAVAILABLE,
-        &[
-            "messages of 65536 bytes at most, 1048576 are needed",
-            "max_payload",
-        ],
-    );
+    let words = "messages of 65536 bytes at most, 1048576 are needed (max_payload";
+    refused(&server.url, &[], UNAVAILABLE, &[words]);
 }
 
 #[test]
@@ -151,9 +165,10 @@ fn credentials_that_are_refused_are_named_and_not_shown() {
     server.check(&right).with(CLEAN, &["nats: "]);
     let wrong = [&user[..], &["nats.password=hunter2"]].concat();
     for flags in [&wrong[..], &[]] {
-        let ended = server.check(flags);
-        ended.with(UNAVAILABLE, &["refuses the credentials", "nats.password"]);
-        assert!(!ended.said.contains("hunter2"), "{}", ended.said);
+        let words = ["refuses the credentials", "nats.password"];
+        refused(&server.url, flags, UNAVAILABLE, &words);
+        let said = server.check(flags).said;
+        assert!(!said.contains("hunter2"), "{said}");
     }
 }
 
@@ -165,8 +180,8 @@ fn subjects_that_are_not_allowed_are_named() {
         return;
     };
     let flags = ["--set", "nats.user=a", "--set", "nats.password=b"];
-    let ended = server.check(&flags);
-    ended.with(UNAVAILABLE, &["allow rookery.>", "nats.subject_prefix"]);
+    let words = ["allow rookery.>", "nats.subject_prefix"];
+    refused(&server.url, &flags, UNAVAILABLE, &words);
     let allowed = [&flags[..], &["--set", "nats.subject_prefix=chat"]].concat();
     server.check(&allowed).with(CLEAN, &["carries chat.>"]);
 }
