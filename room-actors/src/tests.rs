@@ -1,5 +1,6 @@
 //! The whole node over the in-process bus and SQLite, with faults injected between it and the store.
 
+mod cluster;
 mod faults;
 mod harness;
 mod node;
