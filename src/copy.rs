@@ -72,7 +72,7 @@ fn told(report: &CopyReport, path: &Path, keyspace: &str) -> String {
 /// A bar on a terminal, else a line now and then.
 struct Shown {
     terminal: bool,
-    last: Option<(Instant, &'static str)>,
+    last: Option<(Instant, CopyProgress)>,
     drawn: bool,
 }
 
@@ -90,13 +90,16 @@ impl Shown {
             true => DRAW_INTERVAL,
             false => LINE_INTERVAL,
         };
-        let due = self
-            .last
-            .is_none_or(|(at, step)| at.elapsed() >= interval || step != progress.step);
-        if !due && progress.rows < progress.rows_all {
+        // The end of a step is always shown, once.
+        let ended = progress.rows >= progress.rows_all;
+        let due = self.last.is_none_or(|(at, shown)| {
+            let ends = ended && shown.rows < progress.rows_all;
+            at.elapsed() >= interval || shown.step != progress.step || ends
+        });
+        if !due {
             return;
         }
-        self.last = Some((Instant::now(), progress.step));
+        self.last = Some((Instant::now(), progress));
         let mut error = io::stderr().lock();
         // That nobody reads it is no reason to stop.
         let _ = match self.terminal {

@@ -99,6 +99,8 @@ pub const COPY_PAGE_ROWS: usize = 256;
 pub const COPY_TRIES: u32 = 5;
 /// The pause before the second try; doubles with each.
 pub const COPY_PAUSE: Duration = Duration::from_millis(500);
+/// How often a comparison says how far it is.
+pub const COPY_TELL_INTERVAL: Duration = Duration::from_millis(200);
 /// Rooms, users or sent ids that a verification compares at once.
 pub const COPY_VERIFIED_AT_ONCE: usize = 16;
 

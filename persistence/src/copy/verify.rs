@@ -1,7 +1,10 @@
 //! Compares a copy with its source: rows and digests of every room and every user.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rookery_proto::ids::{Offset, RoomId, UserId};
+use tokio::time::interval;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Copy, CopyError, CopyReport, again, sent_key};
@@ -94,35 +97,40 @@ struct Sides<'a> {
     target: &'a CqlStore,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
     pub(super) async fn compare(&mut self, report: &mut CopyReport) -> Result<(), CopyError> {
         let mut after = None;
+        // A large room takes long, so rows are told as they are compared.
+        let rows = AtomicU64::new(0);
+        let mut pace = interval(limits::COPY_TELL_INTERVAL);
         loop {
             let rooms = self.rooms_page(after).await?;
             let Some(last) = rooms.last().cloned() else {
                 break;
             };
-            let (sides, since_ms) = (self.sides(), self.since_ms);
+            let (sides, since_ms, rows) = (self.sides(), self.since_ms, &rows);
             let mut compared = stream::iter(rooms)
-                .map(|room| async move { sides.room(&room, since_ms).await })
+                .map(|room| async move { sides.room(&room, since_ms, rows).await })
                 .buffer_unordered(limits::COPY_VERIFIED_AT_ONCE);
-            let mut done = Vec::new();
-            while let Some(rows) = compared.try_next().await? {
-                done.push(rows);
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = pace.tick() => {}
+                    room = compared.try_next() => match room? {
+                        Some(()) => self.rooms += 1,
+                        None => break,
+                    },
+                }
+                self.tell("comparing", rows.load(Ordering::Relaxed));
             }
-            drop(compared);
-            for rows in done {
-                report.rooms += 1;
-                report.log_rows += rows;
-                self.rooms += 1;
-            }
-            self.tell("comparing", report.log_rows);
             after = Some(last);
         }
+        (report.rooms, report.log_rows) = (self.rooms, rows.into_inner());
+        self.tell("comparing", report.log_rows);
         self.compare_users(report).await
     }
 
-    const fn sides(&self) -> Sides<'_> {
+    const fn sides(&self) -> Sides<'a> {
         Sides {
             source: self.source,
             target: self.target,
@@ -148,8 +156,8 @@ impl Copy<'_> {
 }
 
 impl Sides<'_> {
-    /// Compares one room; returns the rows of its log.
-    async fn room(&self, room: &RoomId, since_ms: u64) -> Result<u64, CopyError> {
+    /// Compares one room, and counts the rows of its log.
+    async fn room(&self, room: &RoomId, since_ms: u64, rows: &AtomicU64) -> Result<(), CopyError> {
         let whose = format!("room {room}");
         let newest = self
             .source
@@ -173,7 +181,9 @@ impl Sides<'_> {
                 self.source.log_range(room, from, to),
                 again(|| self.target.log_range(room, from, to))
             );
-            log[0].log(&ours.map_err(CopyError::Read)?);
+            let ours = ours.map_err(CopyError::Read)?;
+            rows.fetch_add(ours.len() as u64, Ordering::Relaxed);
+            log[0].log(&ours);
             log[1].log(&theirs?);
             let (ours, theirs) = tokio::join!(
                 self.source.marks(room, from, to),
@@ -183,12 +193,10 @@ impl Sides<'_> {
             marks[1].marks(&theirs?);
             from = to.next();
         }
-        let rows = log[0].rows;
         equal(&whose, "events", log)?;
         equal(&whose, "marks", marks)?;
         self.derived(room, &whose).await?;
-        self.sent(room, &whose, since_ms).await?;
-        Ok(rows)
+        self.sent(room, &whose, since_ms).await
     }
 
     async fn derived(&self, room: &RoomId, whose: &str) -> Result<(), CopyError> {
