@@ -27,7 +27,7 @@ pub use bus::{Broadcast, Bus, BusError, InProcessBus, Subscription};
 pub use clock::{Clock, SystemClock};
 pub use endpoint::{EndpointId, Role};
 pub use holdings::{Holdings, Ownership};
-pub use link::{Inbound, Inbox, LinkSender, Links};
+pub use link::{Inbound, Inbox, LinkSender, Links, Turns};
 pub use membership::{
     Duties, Duty, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig,
     MembershipPorts, Standing,

@@ -7,9 +7,11 @@
 
 mod inbox;
 mod sender;
+mod turns;
 
 pub use inbox::{Inbound, Inbox};
 pub use sender::{LinkSender, Links};
+pub use turns::Turns;
 
 #[cfg(test)]
 mod tests;

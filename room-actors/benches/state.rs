@@ -153,6 +153,7 @@ async fn through_node(
     let link = links.to(&node);
     let ask = |request: u64, room: usize, user: usize, command| {
         link.send(Body::RoomRequest(link::RoomRequest {
+            turn: 1,
             request,
             room: format!("room-{room}"),
             caller: Some(caller(user)),

@@ -19,7 +19,7 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 use ractor::ActorCell;
 use rookery_cluster::{
-    Clock, EndpointId, Holdings, Inbound, Inbox, Links, Placement, Role, holdings::Parking,
+    Clock, EndpointId, Holdings, Inbound, Inbox, Links, Placement, Role, Turns, holdings::Parking,
 };
 use rookery_persistence::{Incarnation, Store};
 use rookery_proto::{
@@ -94,6 +94,8 @@ pub(crate) struct Host {
     rooms: Rooms,
     holdings: Holdings,
     parking: Parking,
+    /// The order of what gateways ask.
+    turns: Turns,
     /// Shards whose rooms are to end.
     closing: FxHashSet<Shard>,
     /// What people see of the load.
@@ -134,6 +136,7 @@ impl Host {
             rooms: Rooms::new(Arc::clone(&shared), to_host, supervisor, awake),
             holdings,
             parking: Parking::default(),
+            turns: Turns::default(),
             closing: FxHashSet::default(),
             commands: 0,
             commits_failing: false,
@@ -191,11 +194,12 @@ impl Host {
 
     fn sweep(&mut self, now: Instant) {
         self.rooms.sweep(now);
-        let links = &self.shared.links;
+        let (links, turns) = (&self.shared.links, &mut self.turns);
         self.silent.retain(|gateway, since| {
             let stays = now.duration_since(*since) < GATEWAY_FORGET_AFTER;
             if !stays {
                 links.forget(gateway);
+                turns.forget(gateway);
             }
             stays
         });
@@ -211,6 +215,7 @@ impl Host {
             }
             Inbound::Lost { from } => {
                 tracing::info!(peer.id = %from, "packets lost, sessions are announced again");
+                self.turns.lost(&from);
                 self.rooms.gateway_gone(&from);
                 self.ask_to_reannounce(&from);
             }

@@ -145,6 +145,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             .map_err(|error| WireError::invalid(room_field(&command), error.to_string()))?;
         Ok(Ask::Room(Box::new(RoomRequest {
             request: 0,
+            turn: 0,
             room: room.to_owned(),
             caller: self.room_caller(key, &room_id),
             command: Some(command),

@@ -81,8 +81,8 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             return;
         };
         let newest = request.tries == tries;
-        // Where an earlier try of a join was answered, the stream is no more.
-        let counts = newest || request.then != Then::Join;
+        // Who listens is what the newest try of joining or leaving made of it.
+        let counts = newest || !matches!(request.then, Then::Join | Then::Leave);
         match reply.result {
             Some(reply::Result::Ack(_)) if !counts => {}
             Some(reply::Result::Ack(ack)) => {
@@ -91,7 +91,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 }
             }
             Some(reply::Result::NotOwner(not_owner)) if newest => {
-                self.on_not_owner(from, key, &not_owner.owner);
+                self.on_not_owner(from, key, &not_owner);
             }
             Some(reply::Result::Error(error)) if newest => {
                 if let Some(request) = self.take_request(key) {

@@ -26,12 +26,23 @@ pub(super) struct Request {
     pub(super) state: State,
     /// Times it was sent.
     pub(super) tries: u16,
-    /// The lane's resyncs when it was last sent.
-    pub(super) resyncs: u64,
+    /// When it was last sent.
+    pub(super) stamp: Stamp,
     /// A join whose owner may have forgotten the session before the answer comes.
     pub(super) relist: bool,
     /// An earlier try may have been done.
     pub(super) maybe_done: bool,
+}
+
+/// When a request was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stamp {
+    /// Of its shard.
+    pub(super) turn: u64,
+    /// Among all that the lane sent, from 1.
+    pub(super) order: u64,
+    /// Resyncs the lane had asked for.
+    pub(super) resyncs: u64,
 }
 
 /// Where a request is; see [`retries`](super::retries).
@@ -56,19 +67,25 @@ impl Request {
             ask,
             state: State::Held,
             tries: 0,
-            resyncs: 0,
+            stamp: Stamp::default(),
             relist: false,
             maybe_done: false,
         }
     }
 
-    /// Makes it the next try, sent to that node.
-    pub(super) fn sent(&mut self, key: u64, to: &EndpointId, resyncs: u64) {
+    /// Whether it, or its answer, is on the way at that node.
+    pub(super) fn is_at(&self, node: &EndpointId) -> bool {
+        matches!(&self.state, State::Sent(to) if to == node)
+    }
+
+    /// Makes it the next try, sent to that node in that turn.
+    pub(super) fn sent(&mut self, key: u64, to: &EndpointId, stamp: Stamp) {
         self.tries = self.tries.wrapping_add(1);
         self.state = State::Sent(to.clone());
-        self.resyncs = resyncs;
+        self.stamp = stamp;
         self.relist = false;
-        self.ask.number(key << TRY_BITS | u64::from(self.tries));
+        self.ask
+            .number(key << TRY_BITS | u64::from(self.tries), stamp.turn);
     }
 }
 
@@ -140,9 +157,12 @@ impl Ask {
         }
     }
 
-    pub(super) fn number(&mut self, number: u64) {
+    fn number(&mut self, number: u64, turn: u64) {
         match self {
-            Self::Room(request) => request.request = number,
+            Self::Room(request) => {
+                request.request = number;
+                request.turn = turn;
+            }
             Self::User(request) => request.request = number,
         }
     }
@@ -239,6 +259,14 @@ impl Requests {
     /// As [`iter`](Self::iter).
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Request> {
         self.waiting.values_mut()
+    }
+
+    /// Requests of a shard at that node that were sent after the one of that order.
+    pub(super) fn sent_after(&self, order: u64, target: Target, node: &EndpointId) -> Vec<u64> {
+        let after = self.iter().filter(|(_, request)| {
+            request.stamp.order > order && request.is_at(node) && request.ask.target() == target
+        });
+        after.map(|(key, _)| key).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -10,7 +10,9 @@
 //! ```
 //! **Order.** What waits for a shard is one list, in the order asked; while there is one, every
 //! new request joins it. Behind a request in doubt that cannot be repeated, the later ones of its
-//! session wait. So a command never overtakes an earlier one of its session that is asked again.
+//! session wait. What was sent already and has not arrived is refused by the owner, because a new
+//! turn begins with each refusal and loss ([`rookery_cluster::Turns`]). So a command never passes an
+//! earlier one of its session that is asked again.
 //!
 //! **Once.** What may have been done is asked again only where twice is as good as once
 //! ([`Ask::is_repeatable`](super::requests::Ask::is_repeatable)). Each try has a number of its
@@ -18,13 +20,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rookery_cluster::EndpointId;
-use rookery_proto::errors::{Code, WireError};
+use rookery_cluster::{EndpointId, Role, membership::ShardSet};
+use rookery_proto::{
+    errors::{Code, WireError},
+    link::NotOwner,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     input::NewOwners,
-    requests::{Request, State, Then},
+    requests::{Request, Stamp, State, Then},
     routes::Target,
     session::millis,
     uplink::Uplink,
@@ -60,7 +65,13 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 self.send_held(target);
             }
         } else if let Some(owner) = self.routes.owner(target) {
-            request.sent(key, owner, self.resyncs);
+            self.sent += 1;
+            let stamp = Stamp {
+                turn: self.turns[usize::from(target.1.number())],
+                order: self.sent,
+                resyncs: self.resyncs,
+            };
+            request.sent(key, owner, stamp);
             if self.uplink.offer(owner, request.ask.body()).is_err() {
                 return Err(Box::new(request));
             }
@@ -124,6 +135,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let Some(owner) = self.routes.owner(target) else {
             return self.pause(target);
         };
+        let turn = self.turns[usize::from(target.1.number())];
         let mut blocked = FxHashSet::default();
         let mut sent = Vec::new();
         let mut full = false;
@@ -142,7 +154,13 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             }
             let again = request.tries > 0;
             let before = request.state.clone();
-            request.sent(key, owner, self.resyncs);
+            self.sent += 1;
+            let stamp = Stamp {
+                turn,
+                order: self.sent,
+                resyncs: self.resyncs,
+            };
+            request.sent(key, owner, stamp);
             if self.uplink.offer(owner, request.ask.body()).is_err() {
                 request.state = before;
                 full = true;
@@ -178,7 +196,13 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
         let target = request.ask.target();
         self.hold(target, key);
+        self.begin_turn(target);
         true
+    }
+
+    /// What was sent to the shard's owner and does not arrive before this will be refused there.
+    fn begin_turn(&mut self, target: Target) {
+        self.turns[usize::from(target.1.number())] += 1;
     }
 
     /// Nobody answered a request that cannot be asked again: whether it was done is not known.
@@ -204,7 +228,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
     }
 
     /// The node is not the owner: this try was not done, and nothing sent after it will be.
-    pub(super) fn on_not_owner(&mut self, from: &EndpointId, key: u64, named: &str) {
+    pub(super) fn on_not_owner(&mut self, from: &EndpointId, key: u64, told: &NotOwner) {
         let Some(request) = self.requests.get_mut(key) else {
             return;
         };
@@ -212,32 +236,28 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let was_sent = matches!(&request.state, State::Sent(to) if to == from);
         request.state = State::Held;
         request.relist = false;
-        let tries = request.tries;
+        let (tries, order) = (request.tries, request.stamp.order);
         self.hold(target, key);
+        let may_at_once = tries <= AT_ONCE_TRIES_MAX;
         if was_sent {
-            let later = |&(other, request): &(u64, &Request)| {
-                other > key
-                    && matches!(&request.state, State::Sent(to) if to == from)
-                    && request.ask.target() == target
-            };
-            let later: Vec<u64> = self
+            self.begin_turn(target);
+            // It is the owner, and lost something that was said before: all of it in order.
+            let turned =
+                self.routes.leads_to(target, from) && self.routes.detour(target, from, told);
+            let all = told.owner == from.as_str() || turned;
+            for key in self
                 .requests
-                .iter()
-                .filter(later)
-                .map(|(other, _)| other)
-                .collect();
-            for key in later {
+                .sent_after(if all { 0 } else { order }, target, from)
+            {
                 self.doubt(key);
             }
-            if self.routes.leads_to(target, from) && self.routes.detour(target, from, named) {
-                self.doubt_where(|request| {
-                    request.ask.target() == target
-                        && matches!(&request.state, State::Sent(to) if to == from)
-                });
+            if turned && target.0 == Role::Rooms {
+                self.resync_shards(&ShardSet::from_iter([target.1]));
             }
         }
-        let at_once = tries <= AT_ONCE_TRIES_MAX && !self.routes.leads_to(target, from);
-        if at_once || self.holds.get(&target).is_some_and(|hold| hold.open) {
+        let leads_elsewhere = !self.routes.leads_to(target, from) || told.owner == from.as_str();
+        let open = self.holds.get(&target).is_some_and(|hold| hold.open);
+        if (may_at_once && leads_elsewhere) || (open && !was_sent) {
             self.send_held(target);
         } else if was_sent {
             self.pause(target);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rookery_cluster::{EndpointId, OwnerChanges, Owners, Role};
-use rookery_proto::shard::Shard;
+use rookery_proto::{ids::Epoch, link::NotOwner, shard::Shard};
 use rustc_hash::FxHashMap;
 
 /// Whose owner is meant.
@@ -44,13 +44,16 @@ impl Routes {
             .retain(|&(role, shard), _| !changes.contains(role, shard));
     }
 
-    /// `refuser` is not the owner and named another. True: that one is asked from now on.
-    pub(super) fn detour(&mut self, target: Target, refuser: &EndpointId, named: &str) -> bool {
+    /// `refuser`, which is asked now, is not the owner and may have named who is. True: another is
+    /// asked from now on. What it knows from an epoch before ours is not believed: a node that is
+    /// gone would be asked until the owners change.
+    pub(super) fn detour(&mut self, target: Target, refuser: &EndpointId, told: &NotOwner) -> bool {
         if self.detours.remove(&target).is_some() {
             return !self.leads_to(target, refuser);
         }
-        let named = EndpointId::from_wire(named);
-        if named == *refuser || named.role() != Some(target.0) {
+        let known = self.owners.epoch(target.0, target.1);
+        let named = EndpointId::from_wire(&told.owner);
+        if named == *refuser || named.role() != Some(target.0) || Some(Epoch(told.epoch)) < known {
             return false;
         }
         self.detours.insert(target, named);
@@ -60,7 +63,7 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
-    use rookery_cluster::{Placement as _, SingleNode};
+    use rookery_cluster::{Placement as _, SingleNode, membership::Claims};
 
     use super::*;
 
@@ -77,19 +80,33 @@ mod tests {
         };
         let target = (Role::Rooms, Shard::of("general"));
         let mut routes = Routes::new(known(&one));
+        let told = |epoch, owner: &str| NotOwner {
+            epoch,
+            owner: owner.to_owned(),
+        };
         for named in ["", one.as_str(), presence.as_str()] {
-            assert!(!routes.detour(target, &one, named), "{named:?}");
+            assert!(!routes.detour(target, &one, &told(9, named)), "{named:?}");
             assert!(routes.leads_to(target, &one));
         }
-        assert!(routes.detour(target, &one, two.as_str()));
+        assert!(routes.detour(target, &one, &told(0, two.as_str())));
         assert!(routes.leads_to(target, &two));
         // Refused there too: back to the one known, which is not the one that refused.
-        assert!(routes.detour(target, &two, "rooms-3"));
+        assert!(routes.detour(target, &two, &told(0, "rooms-3")));
         assert!(routes.leads_to(target, &one));
-        assert!(routes.detour(target, &one, "rooms-3"));
+        assert!(routes.detour(target, &one, &told(0, "rooms-3")));
         let changes = known(&two).changes_since(&known(&one));
         routes.renew(known(&two), &changes);
         assert!(routes.leads_to(target, &two));
         assert_eq!(routes.owner((Role::Presence, target.1)), Some(&presence));
+
+        let mut owners = Owners::default();
+        let claims = Claims::from([(target.1, Epoch(5))]);
+        owners.claim(Role::Rooms, &one, &claims);
+        let mut routes = Routes::new(Arc::new(owners));
+        assert!(!routes.detour(target, &one, &told(4, two.as_str())), "old");
+        assert!(
+            routes.detour(target, &one, &told(5, two.as_str())),
+            "released"
+        );
     }
 }

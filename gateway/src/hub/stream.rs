@@ -106,7 +106,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             });
         }
         let listed = !join.relist
-            && join.resyncs >= room.resync
+            && join.stamp.resyncs >= room.resync
             && self.routes.leads_to((Role::Rooms, room.shard), from);
         if !listed {
             self.relist(room_key);

@@ -1,5 +1,6 @@
 //! Tests of the worker: inputs in, packets and frames out; no socket, no thread, no clock.
 
+mod cluster_prop;
 mod commands;
 mod fakes;
 mod moves;

@@ -12,6 +12,7 @@ use rookery_proto::{
     close::CloseCode,
     errors::{self, WireError},
     ids::{SessionId, UserId},
+    shard::SHARD_COUNT,
     v1::{self, ServerFrame, server_frame::Frame},
 };
 use rustc_hash::FxHashMap;
@@ -70,6 +71,10 @@ pub(crate) struct Worker<W, U> {
     pub(super) rooms_opened: u32,
     pub(super) requests: Requests,
     pub(super) holds: Holds,
+    /// In which requests to the owner of each shard's rooms are sent; see [`rookery_cluster::Turns`].
+    pub(super) turns: Box<[u64]>,
+    /// Requests sent.
+    pub(super) sent: u64,
     /// Watched users whose owner has to be told again.
     pub(super) rewatch: VecDeque<(SessionId, UserId)>,
     /// How many of them are asked for now.
@@ -106,6 +111,8 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             rooms_opened: 0,
             requests: Requests::default(),
             holds: Holds::default(),
+            sent: 0,
+            turns: vec![1; usize::from(SHARD_COUNT)].into(),
             rewatch: VecDeque::new(),
             rewatching: 0,
             resyncs: 0,

@@ -92,6 +92,10 @@ pub struct RoomRequest {
     pub room: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub caller: ::core::option::Option<Caller>,
+    /// Counted by the lane for each shard: larger after each refusal and each loss it hears of. Who
+    /// refused one refuses the rest of that turn, or it would pass what is asked again.
+    #[prost(uint64, tag = "16")]
+    pub turn: u64,
     #[prost(oneof = "room_request::Command", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub command: ::core::option::Option<room_request::Command>,
 }

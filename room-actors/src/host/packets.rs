@@ -73,13 +73,22 @@ impl Host {
             let lane = request.caller.as_ref().map_or(0, |caller| caller.lane);
             ReplyTo::new(link.clone(), request.request, lane)
         };
-        match self.place_room(&request.room) {
+        let place = self.place_room(&request.room);
+        let lane = request.caller.as_ref().map_or(0, |caller| caller.lane);
+        let shard = Shard::of(&request.room);
+        let owned = !matches!(place, Place::Elsewhere { .. });
+        let admitted = self.turns.admits(from, lane, shard, request.turn, owned);
+        if owned && !admitted {
+            // Ours, but something before it is asked again.
+            let me = Some(self.shared.links.me().clone());
+            return reply(&request).not_owner(not_owner(Epoch::default(), me));
+        }
+        match place {
             Place::Here(epoch) => {
                 let reply = reply(&request);
                 self.take_request(from, reply, epoch, request, grouped);
             }
             Place::Soon => {
-                let shard = Shard::of(&request.room);
                 let parked = self.parking.park(shard, from, Body::RoomRequest(request));
                 if let Some(Body::RoomRequest(request)) = parked {
                     reply(&request).overloaded("parked");
@@ -100,6 +109,7 @@ impl Host {
         let bytes = request.encoded_len();
         let RoomRequest {
             request: _,
+            turn: _,
             room,
             caller,
             command,

@@ -227,6 +227,7 @@ impl Cluster {
         self.requests += 1;
         let body = link::RoomRequest {
             request: self.requests,
+            turn: self.requests,
             room: room.into(),
             caller: Some(caller(user)),
             command: Some(command),

@@ -88,6 +88,7 @@ impl Harness {
         self.next_request += 1;
         let request = self.next_request;
         let body = link::RoomRequest {
+            turn: 1,
             request,
             room: room.into(),
             caller: Some(caller(user)),

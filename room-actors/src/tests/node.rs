@@ -392,6 +392,7 @@ async fn gateway_that_lost_packets_announces_again_and_misses_nothing() {
     let request = |request, command| {
         let caller = Some(caller("b"));
         Body::RoomRequest(link::RoomRequest {
+            turn: 1,
             request,
             room: "r".into(),
             caller,

@@ -40,7 +40,7 @@ fn appended(offset: u64) -> link::reply::Result {
 
 fn not_owner(owner: &str) -> link::reply::Result {
     link::reply::Result::NotOwner(link::NotOwner {
-        epoch: 0,
+        epoch: 9,
         owner: owner.to_owned(),
     })
 }
