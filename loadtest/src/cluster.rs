@@ -17,7 +17,6 @@ mod ports;
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -28,6 +27,7 @@ use crate::{
     client::ServerAddress,
     limits::{CLUSTER_READY_DEADLINE, POLL_INTERVAL},
     proxy::Way,
+    server::program,
 };
 pub use database::Database;
 pub use member::{Member, Role, Wire};
@@ -131,7 +131,7 @@ impl Cluster {
     }
 
     async fn migrate(&self) -> Result<()> {
-        let mut command = Command::new(&self.options.binary);
+        let mut command = program(&self.options.binary);
         command.arg("migrate");
         for address in self.options.database.addresses() {
             command.arg("--cql").arg(address.to_string());

@@ -159,7 +159,7 @@ impl Server {
             .append(true)
             .open(log_path(&options))
             .map_err(io("open the log"))?;
-        let mut command = Command::new(bin);
+        let mut command = program(bin);
         command.arg("serve");
         if options.dev {
             command.arg("--dev");
@@ -341,6 +341,18 @@ impl Server {
         let from = (from..log.len()).find(|at| log.is_char_boundary(*at));
         log[from.unwrap_or(0)..].to_owned()
     }
+}
+
+/// A command that does not take the tests' variables, nor those of whoever runs them, for
+/// settings.
+pub(crate) fn program(bin: &Path) -> Command {
+    let mut command = Command::new(bin);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ROOKERY_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn log_path(options: &ServerOptions) -> PathBuf {

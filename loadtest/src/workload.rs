@@ -52,6 +52,10 @@ pub struct Workload {
     pub others: Vec<ServerAddress>,
     /// Shortest time between two commands of one client.
     pub pace: Duration,
+    /// After one in so many commands every other client goes away and comes back, to its own
+    /// gateway if that one is there; 0: never. The rest stay, so that nothing they miss is hidden
+    /// by coming back.
+    pub wander_one_in: u32,
     /// How long all of it may take.
     pub deadline: Duration,
     /// How long one command may stay unanswered before the client cuts its connection.
@@ -81,6 +85,7 @@ impl Default for Workload {
             login: Login::DevName,
             others: Vec::new(),
             pace: Duration::ZERO,
+            wander_one_in: 0,
             deadline: Duration::from_secs(120),
             answer_deadline: CALL_DEADLINE_DEFAULT,
         }

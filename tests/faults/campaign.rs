@@ -147,6 +147,7 @@ async fn round(
         prefix: format!("round{number}"),
         others: addresses[1..].to_vec(),
         pace: Duration::from_millis(100),
+        wander_one_in: 100,
         deadline: ROUND_MAX,
         ..Workload::default()
     };

@@ -24,6 +24,10 @@ pub(crate) enum Kind {
     KillGateway,
     /// SIGSTOP for longer than anybody waits for it, then SIGCONT.
     PauseNode,
+    /// Of three nodes one is paused and one killed at the same moment.
+    LoseTwoNodes,
+    /// SIGSTOP for longer than its links may be silent.
+    PauseGateway,
     /// SIGTERM and a new start: a deploy.
     StopNode,
     StopGateway,
@@ -35,12 +39,18 @@ pub(crate) enum Kind {
     StallNodeFromNats,
     CutNodeFromDatabase,
     CutGatewayFromNats,
+    /// What a node says to NATS or to the database, and what it hears, comes late.
+    DelayNode,
     /// NATS loses some of what nodes or gateways publish.
     LoseMessages,
     /// All of NATS is killed and comes back.
     RestartNats,
+    /// NATS stops for a while and goes on, all connections standing.
+    PauseNats,
     /// The only database node stops and comes back.
     RestartDatabase,
+    /// One database node stops for a while and goes on.
+    PauseDatabaseNode,
     /// One of three NATS servers is killed; it comes back when every room works without it.
     KillNatsServer,
     /// One NATS server with its nodes and gateways on one side, two on the other.
@@ -75,6 +85,8 @@ impl Stage<'_> {
             Kind::KillNode => self.kill_node().await?,
             Kind::KillGateway => self.kill_gateway().await?,
             Kind::PauseNode => self.pause_node().await?,
+            Kind::LoseTwoNodes => self.lose_two_nodes().await?,
+            Kind::PauseGateway => self.pause_gateway().await?,
             Kind::StopNode => self.stop_node().await?,
             Kind::StopGateway => self.stop_gateway().await?,
             Kind::ScaleNodes => self.scale_nodes().await?,
@@ -90,8 +102,16 @@ impl Stage<'_> {
                 self.unwire_node(Wire::Database, way).await?
             }
             Kind::CutGatewayFromNats => self.cut_gateway().await?,
+            Kind::DelayNode => {
+                let wires = [Wire::Nats, Wire::Database];
+                let wire = wires[self.random.usize(0..wires.len())];
+                let way = Way::Delayed(Duration::from_millis(self.random.u64(20..400)));
+                self.unwire_node(wire, way).await?
+            }
             Kind::LoseMessages => self.lose_messages().await?,
             Kind::RestartNats => self.restart_nats().await?,
+            Kind::PauseNats => self.pause_nats().await?,
+            Kind::PauseDatabaseNode => self.pause_database_node().await?,
             Kind::RestartDatabase => self.restart_database().await?,
             Kind::KillNatsServer => self.kill_nats_server().await?,
             Kind::SplitNats => self.split_nats().await?,
@@ -102,12 +122,12 @@ impl Stage<'_> {
         self.cluster.ready(CLUSTER_READY_DEADLINE).await?;
         let moved = before.moved(self.progress);
         Ok(format!(
-            "{what}; then all rooms within {:.1} s; moved {}, refused {}, unknown {}, reconnects {}",
+            "{what}; then all rooms within {:.1} s; moved {}, refused {}, unknown {}, cut off {}",
             again.as_secs_f64(),
             moved.len(),
             self.progress.unavailable() - before.unavailable,
             self.progress.unknown() - before.unknown,
-            self.progress.reconnects() - before.reconnects,
+            self.progress.cut_off() - before.cut_off,
         ))
     }
 
@@ -175,6 +195,54 @@ impl Stage<'_> {
             "{name} paused for {PAUSE:?}, all rooms within {}",
             took?
         ))
+    }
+
+    async fn lose_two_nodes(&mut self) -> Result<String> {
+        let paused = self.some_node();
+        let others: Vec<usize> = (0..self.cluster.nodes.len())
+            .filter(|node| *node != paused && self.cluster.nodes[*node].runs())
+            .collect();
+        let killed = others[self.random.usize(0..others.len())];
+        self.cluster.nodes[paused].signal(Signal::Stop)?;
+        self.cluster.nodes[killed].kill9();
+        let since = Instant::now();
+        let took = self.works().await;
+        sleep_until(since + PAUSE).await;
+        self.cluster.nodes[paused].signal(Signal::Continue)?;
+        self.cluster.nodes[killed].restart().await?;
+        Ok(format!(
+            "{} paused for {PAUSE:?} and {} killed, all rooms within {}",
+            self.cluster.nodes[paused].name(),
+            self.cluster.nodes[killed].name(),
+            took?
+        ))
+    }
+
+    async fn pause_gateway(&mut self) -> Result<String> {
+        let gateway = self.some_gateway();
+        self.cluster.gateways[gateway].signal(Signal::Stop)?;
+        let held = self.hold(1_000, 9_000).await;
+        self.cluster.gateways[gateway].signal(Signal::Continue)?;
+        let name = self.cluster.gateways[gateway].name();
+        Ok(format!("{name} paused for {held:.1?}"))
+    }
+
+    async fn pause_nats(&mut self) -> Result<String> {
+        let server = self.random.usize(0..self.cluster.nats.count());
+        self.cluster.nats.signal(server, Signal::Stop)?;
+        let held = self.hold(500, 6_000).await;
+        self.cluster.nats.signal(server, Signal::Continue)?;
+        Ok(format!("NATS server {} paused for {held:.1?}", server + 1))
+    }
+
+    async fn pause_database_node(&mut self) -> Result<String> {
+        let node = self
+            .random
+            .usize(0..self.cluster.database().addresses().len());
+        self.cluster.database().each("pause", node).await?;
+        let held = self.hold(500, 5_000).await;
+        self.cluster.database().each("resume", node).await?;
+        Ok(format!("database node {} paused for {held:.1?}", node + 1))
     }
 
     async fn stop_node(&mut self) -> Result<String> {
@@ -330,15 +398,15 @@ impl Stage<'_> {
         self.hold(1_000, 3_000).await;
         self.cluster.database().each("restart", replica).await?;
         self.works().await?;
-        let (refused, unknown, reconnects) = (
+        let (refused, unknown, cut_off) = (
             self.progress.unavailable() - before.unavailable,
             self.progress.unknown() - before.unknown,
-            self.progress.reconnects() - before.reconnects,
+            self.progress.cut_off() - before.cut_off,
         );
         ensure!(
-            (refused, unknown, reconnects) == (0, 0, 0),
+            (refused, unknown, cut_off) == (0, 0, 0),
             "no client may see that a replica is gone: {refused} refused, {unknown} unknown, \
-             {reconnects} reconnects"
+             {cut_off} cut off"
         );
         Ok(format!(
             "replica {} killed, all rooms within {took}",

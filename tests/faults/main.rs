@@ -38,7 +38,9 @@ async fn small_cluster_loses_nothing_whatever_happens() -> Result<()> {
         .run(&[
             (Kind::KillNode, 4),
             (Kind::KillGateway, 2),
-            (Kind::PauseNode, 2),
+            (Kind::PauseNode, 1),
+            (Kind::LoseTwoNodes, 1),
+            (Kind::PauseGateway, 1),
             (Kind::StopNode, 2),
             (Kind::StopGateway, 2),
             (Kind::ScaleNodes, 2),
@@ -46,8 +48,11 @@ async fn small_cluster_loses_nothing_whatever_happens() -> Result<()> {
             (Kind::StallNodeFromNats, 1),
             (Kind::CutNodeFromDatabase, 2),
             (Kind::CutGatewayFromNats, 1),
+            (Kind::DelayNode, 2),
             (Kind::LoseMessages, 2),
             (Kind::RestartNats, 2),
+            (Kind::PauseNats, 1),
+            (Kind::PauseDatabaseNode, 1),
             (Kind::RestartDatabase, 1),
         ])
         .await
@@ -66,6 +71,7 @@ async fn cluster_on_three_of_everything_loses_nothing_whatever_happens() -> Resu
             (Kind::KillNatsServer, 3),
             (Kind::SplitNats, 3),
             (Kind::KillReplica, 2),
+            (Kind::PauseDatabaseNode, 1),
             (Kind::KillNode, 1),
             (Kind::PauseNode, 1),
         ])

@@ -19,7 +19,7 @@ pub(crate) struct Mark {
     at: Instant,
     pub(crate) unavailable: u64,
     pub(crate) unknown: u64,
-    pub(crate) reconnects: u64,
+    pub(crate) cut_off: u64,
 }
 
 impl Mark {
@@ -29,7 +29,7 @@ impl Mark {
             at: Instant::now(),
             unavailable: progress.unavailable(),
             unknown: progress.unknown(),
-            reconnects: progress.reconnects(),
+            cut_off: progress.cut_off(),
         }
     }
 

@@ -34,7 +34,13 @@ pub(super) async fn work(
         };
         insist(&mut client, join, deadline).await?;
     }
+    let commands_to_wander = if client.number().is_multiple_of(2) {
+        next_wander(&workload, &mut random)
+    } else {
+        None
+    };
     let mut worker = Worker {
+        commands_to_wander,
         serial: u64::from(client.number()) << 32,
         workload,
         client,
@@ -65,6 +71,14 @@ struct Worker {
     answer_due: Option<Instant>,
     /// When it was acknowledged last.
     served_at: Instant,
+    /// How many commands until it goes away for a moment.
+    commands_to_wander: Option<u32>,
+}
+
+/// In how many commands a client goes away: up to twice the mean, so that they do not go together.
+fn next_wander(workload: &Workload, random: &mut Rng) -> Option<u32> {
+    let mean = workload.wander_one_in;
+    (mean > 0).then(|| random.u32(1..=mean.saturating_mul(2)))
 }
 
 impl Worker {
@@ -87,11 +101,24 @@ impl Worker {
             }
             let paused = Instant::now() < self.pause_until;
             let room_for_more = self.client.in_flight() < self.workload.in_flight_max;
+            if self.wanders() {
+                continue;
+            }
             if room_for_more && !paused && self.invoke().await {
                 continue;
             }
             self.step(paused && room_for_more).await;
         }
+    }
+
+    /// Goes away when its time has come and nothing is in flight.
+    fn wanders(&mut self) -> bool {
+        let wanders = self.commands_to_wander == Some(0) && self.client.in_flight() == 0;
+        if wanders {
+            self.commands_to_wander = next_wander(&self.workload, &mut self.random);
+            self.client.cut();
+        }
+        wanders
     }
 
     async fn reconnect(&mut self) -> Result<(), RunError> {
@@ -122,6 +149,9 @@ impl Worker {
             let command = weights.choose(replica, user, self.serial, &mut self.random);
             self.client.invoke(command).await;
             self.progress.invoked_one();
+            if let Some(commands) = &mut self.commands_to_wander {
+                *commands = commands.saturating_sub(1);
+            }
             let now = Instant::now();
             self.pause_until = self.pause_until.max(now + self.workload.pace);
         } else {
@@ -144,6 +174,7 @@ impl Worker {
             if self.answer_due.is_some_and(|due| Instant::now() >= due) {
                 // Nobody answers: what is in flight is unknown from here on.
                 self.client.cut();
+                self.progress.cut_off_one();
                 self.progress.unknown_some(before);
                 self.answer_due = None;
             }
@@ -170,6 +201,7 @@ impl Worker {
             }
             Step::Event(_) => self.progress.event(),
             Step::Disconnected(_) => {
+                self.progress.cut_off_one();
                 self.progress.unknown_some(before);
                 self.answer_due = None;
             }

@@ -28,6 +28,7 @@ pub struct Progress {
     retried: AtomicU64,
     events: AtomicU64,
     reconnects: AtomicU64,
+    cut_off: AtomicU64,
     open: AtomicI64,
     rooms: Mutex<BTreeMap<String, RoomProgress>>,
     longest_wait_ms: AtomicU64,
@@ -114,6 +115,10 @@ impl Progress {
         self.events.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn cut_off_one(&self) {
+        self.cut_off.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn reconnected(&self) {
         self.reconnects.fetch_add(1, Relaxed);
     }
@@ -177,6 +182,12 @@ impl Progress {
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.reconnects.load(Relaxed)
+    }
+
+    /// Sessions that did not end by the client's own wish.
+    #[must_use]
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off.load(Relaxed)
     }
 
     /// Commands in flight now.
