@@ -93,11 +93,21 @@ pub enum Ownership {
     },
 }
 
+/// How a shard is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Under this epoch.
+    pub epoch: Epoch,
+    /// Nobody had it when it was taken: who had it under the epoch before released it, with
+    /// nothing in flight.
+    pub after_release: bool,
+}
+
 /// Where a shard's packets belong now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Here, under this epoch.
-    Here(Epoch),
+    /// Here.
+    Here(Held),
     /// Here in a moment: park them. [`Change::Taken`] or [`Change::NotTaken`] follows.
     Soon,
     /// Not here.
@@ -128,8 +138,7 @@ pub enum Change {
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// Under which it is held.
-    epoch: Option<Epoch>,
+    held: Option<Held>,
     /// The newest known here.
     known: Epoch,
     /// The database is asked for it.
@@ -202,8 +211,8 @@ impl Holdings {
         if slot.taking {
             return Place::Soon;
         }
-        match slot.epoch {
-            Some(epoch) => Place::Here(epoch),
+        match slot.held {
+            Some(held) => Place::Here(held),
             None if alone => {
                 slot.taking = true;
                 self.desk.take(shard, TakenFrom::Anyone);
@@ -217,10 +226,10 @@ impl Holdings {
         }
     }
 
-    /// The epoch under which the shard is held, also while it closes.
+    /// How the shard is held, also while it closes.
     #[must_use]
-    pub fn epoch(&self, shard: Shard) -> Option<Epoch> {
-        self.slots[usize::from(shard.number())].epoch
+    pub fn held(&self, shard: Shard) -> Option<Held> {
+        self.slots[usize::from(shard.number())].held
     }
 
     /// The contents of a closing shard have ended ([`Change::Close`]).
@@ -232,14 +241,15 @@ impl Holdings {
     }
 
     /// What failed here may have left writes on their way: from now on a larger epoch is needed.
-    /// [`Change::Taken`] says when it is had. A shard that closes gets one from its next owner.
+    /// [`Change::Taken`] says when it is had. Also a shard that closes gets it first: so what
+    /// failed was not under the epoch that is released.
     pub fn renew(&mut self, shard: Shard) {
         let from = match self.standing {
             Some(_) => TakenFrom::Ourselves,
             None => TakenFrom::Anyone,
         };
         let slot = self.slot(shard);
-        if slot.epoch.is_some() && !slot.taking && slot.closing.is_none() {
+        if slot.held.is_some() && !slot.taking {
             slot.taking = true;
             self.desk.take(shard, from);
         }
@@ -307,7 +317,7 @@ impl Holdings {
             Event::Ended(Ended::Release { shard, done }) => {
                 if done {
                     let slot = self.slot(shard);
-                    slot.epoch = None;
+                    slot.held = None;
                     slot.closing = None;
                     self.desk.released(shard);
                 } else {
@@ -336,7 +346,7 @@ impl Holdings {
                     return None;
                 }
                 slot.expected_until = None;
-                (!slot.taking && slot.epoch.is_none()).then_some(Change::NotTaken(shard))
+                (!slot.taking && slot.held.is_none()).then_some(Change::NotTaken(shard))
             }
         }
     }
@@ -378,7 +388,10 @@ impl Holdings {
         match taking {
             Taking::Taken(epoch) => {
                 slot.taking = false;
-                slot.epoch = Some(epoch);
+                slot.held = Some(Held {
+                    epoch,
+                    after_release: from == TakenFrom::Nobody,
+                });
                 slot.known = slot.known.max(epoch);
                 tracing::debug!(
                     shard.number = shard.number(),
@@ -390,21 +403,21 @@ impl Holdings {
                 Some(Change::Taken(shard))
             }
             // What was in flight under the old epoch must be decided: asked until it is known.
-            Taking::Failed if from == TakenFrom::Ourselves && slot.epoch.is_some() => {
+            Taking::Failed if from == TakenFrom::Ourselves && slot.held.is_some() => {
                 self.desk.take_later(shard, from);
                 None
             }
             Taking::Failed => {
                 slot.taking = false;
                 // Alone, a failed renewal must not leave the old epoch in use.
-                slot.epoch = None;
+                slot.held = None;
                 self.desk.take_failed(shard);
                 Some(Change::NotTaken(shard))
             }
             Taking::Refused { owner, epoch } => {
                 slot.taking = false;
                 slot.known = slot.known.max(epoch);
-                let held = slot.epoch.is_some();
+                let held = slot.held.is_some();
                 self.desk.take_refused(shard, owner, epoch);
                 if held {
                     return Some(self.lose(shard));
@@ -416,7 +429,7 @@ impl Holdings {
 
     fn lose(&mut self, shard: Shard) -> Change {
         let slot = self.slot(shard);
-        slot.epoch = None;
+        slot.held = None;
         slot.closing = None;
         // Whoever has it now has fenced us, unless we had released it.
         if !self.fence_asked {

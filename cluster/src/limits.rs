@@ -80,10 +80,11 @@ pub const STORE_FAILING_AFTER: Duration = Duration::from_secs(2);
 pub const SETTLE_AFTER: Duration = Duration::from_secs(2);
 /// A shard moves when another node has been its home for this long.
 pub const MOVE_AFTER: Duration = Duration::from_secs(5);
-/// Shards of one node that move at once: few, so that a move disturbs few rooms at a time.
-pub const MOVES_MAX: usize = 8;
+/// Shards of one node that move at once: few, because each costs the database two lightweight
+/// transactions that the rooms of all moving shards wait for, and many nodes may give to one.
+pub const MOVES_MAX: usize = 2;
 /// The same for a node that leaves: it has a grace period to keep.
-pub const MOVES_LEAVING_MAX: usize = 32;
+pub const MOVES_LEAVING_MAX: usize = 8;
 /// An offer without answer is repeated this often.
 pub const OFFER_REPEAT: Duration = Duration::from_millis(250);
 /// An offer without answer is withdrawn after this long.

@@ -144,11 +144,18 @@ async fn run(nodes: &mut [Holdings], what: &str, mut done: impl FnMut(&mut [Hold
 }
 
 fn held(node: &Holdings) -> usize {
-    Shard::all().filter(|it| node.epoch(*it).is_some()).count()
+    Shard::all().filter(|it| node.held(*it).is_some()).count()
+}
+
+fn here(epoch: u64) -> Place {
+    Place::Here(Held {
+        epoch: Epoch(epoch),
+        after_release: false,
+    })
 }
 
 fn a_shard(node: &Holdings) -> Shard {
-    Shard::all().find(|it| node.epoch(*it).is_some()).unwrap()
+    Shard::all().find(|it| node.held(*it).is_some()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,11 +166,11 @@ async fn alone_a_shard_is_taken_at_its_first_use_and_renewed_above_its_epoch() {
     let now = Instant::now();
     assert_eq!(alone.place(shard, now), Place::Soon);
     assert_eq!(alone.next().await, Change::Taken(shard));
-    assert_eq!(alone.place(shard, now), Place::Here(Epoch(1)));
+    assert_eq!(alone.place(shard, now), here(1));
     alone.renew(shard);
     assert_eq!(alone.place(shard, now), Place::Soon);
     assert_eq!(alone.next().await, Change::Taken(shard));
-    assert_eq!(alone.place(shard, now), Place::Here(Epoch(2)));
+    assert_eq!(alone.place(shard, now), here(2));
     assert_eq!(held(&alone), 1);
 }
 
@@ -177,11 +184,11 @@ async fn alone_a_failed_renewal_does_not_leave_the_old_epoch_in_use() {
     cluster.register.broken.store(true, Ordering::Relaxed);
     alone.renew(shard);
     assert_eq!(alone.next().await, Change::NotTaken(shard));
-    assert_eq!(alone.epoch(shard), None);
+    assert_eq!(alone.held(shard), None);
     cluster.register.broken.store(false, Ordering::Relaxed);
     assert_eq!(alone.place(shard, Instant::now()), Place::Soon);
     assert_eq!(alone.next().await, Change::Taken(shard));
-    assert_eq!(alone.epoch(shard), Some(Epoch(2)));
+    assert_eq!(alone.place(shard, Instant::now()), here(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +204,10 @@ async fn second_node_is_handed_its_share_and_nobody_is_fenced() {
     .await;
     assert!(cluster.register.fenced.lock().unwrap().is_empty());
     for shard in Shard::all() {
-        let epochs = nodes.iter().filter_map(|node| node.epoch(shard));
+        if let Some(held) = nodes[1].held(shard) {
+            assert!(held.after_release && held.epoch == Epoch(2), "{held:?}");
+        }
+        let epochs = nodes.iter().filter_map(|node| node.held(shard));
         assert_eq!(epochs.count(), 1, "{shard} has one owner");
     }
 }
@@ -266,6 +276,11 @@ async fn node_that_died_is_fenced_and_its_shards_are_taken() {
     let dead = nodes.remove(0);
     drop(dead);
     run(&mut nodes, "taken over", |nodes| held(&nodes[0]) == 512).await;
+    let taken = Shard::all().filter(|it| !nodes[0].held(*it).unwrap().after_release);
+    assert!(
+        taken.count() > 200,
+        "what was taken from the dead was not released"
+    );
     assert!(cluster.register.fenced.lock().unwrap().contains(&1));
     assert_eq!(cluster.owned_by(2), 512);
 }

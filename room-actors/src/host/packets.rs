@@ -1,7 +1,10 @@
 //! What gateways send: admitted, checked, grouped by room.
 
 use prost::Message as _;
-use rookery_cluster::{EndpointId, LinkSender, holdings::Place};
+use rookery_cluster::{
+    EndpointId, LinkSender,
+    holdings::{Held, Place},
+};
 use rookery_proto::{
     errors::WireError,
     ids::{Epoch, Offset, RoomId},
@@ -56,8 +59,8 @@ impl Host {
     /// As [`place`](Self::place), but a room that is awake serves while its shard's epoch changes.
     fn place_room(&mut self, room: &str) -> Place {
         let shard = Shard::of(room);
-        match (self.place(shard), self.holdings.epoch(shard)) {
-            (Place::Soon, Some(epoch)) if self.rooms.is_awake(room) => Place::Here(epoch),
+        match (self.place(shard), self.holdings.held(shard)) {
+            (Place::Soon, Some(held)) if self.rooms.is_awake(room) => Place::Here(held),
             (place, _) => place,
         }
     }
@@ -84,9 +87,9 @@ impl Host {
             return reply(&request).not_owner(not_owner(Epoch::default(), me));
         }
         match place {
-            Place::Here(epoch) => {
+            Place::Here(held) => {
                 let reply = reply(&request);
-                self.take_request(from, reply, epoch, request, grouped);
+                self.take_request(from, reply, held, request, grouped);
             }
             Place::Soon => {
                 let parked = self.parking.park(shard, from, Body::RoomRequest(request));
@@ -102,7 +105,7 @@ impl Host {
         &mut self,
         from: &EndpointId,
         reply: ReplyTo,
-        epoch: Epoch,
+        held: Held,
         request: RoomRequest,
         grouped: &mut Grouped,
     ) {
@@ -127,7 +130,7 @@ impl Host {
         };
         let counter = match self
             .may_wake(&room)
-            .and_then(|()| self.rooms.counter(&id, epoch))
+            .and_then(|()| self.rooms.counter(&id, held))
         {
             Ok(counter) => counter,
             Err(NoRoom::Full) => return reply.overloaded("rooms_awake"),
@@ -174,7 +177,7 @@ impl Host {
 
     fn route_resync(&mut self, from: &EndpointId, resync: RoomResync, grouped: &mut Grouped) {
         match self.place_room(&resync.room) {
-            Place::Here(epoch) => self.take_resync(from, epoch, resync, grouped),
+            Place::Here(held) => self.take_resync(from, held, resync, grouped),
             Place::Soon => {
                 let shard = Shard::of(&resync.room);
                 let parked = self.parking.park(shard, from, Body::RoomResync(resync));
@@ -213,13 +216,13 @@ impl Host {
     fn take_resync(
         &mut self,
         from: &EndpointId,
-        epoch: Epoch,
+        held: Held,
         resync: RoomResync,
         grouped: &mut Grouped,
     ) {
         let here = RoomId::parse(&resync.room).is_ok_and(|id| {
             self.may_wake(&resync.room)
-                .and_then(|()| self.rooms.counter(&id, epoch))
+                .and_then(|()| self.rooms.counter(&id, held))
                 .is_ok()
         });
         if !here {

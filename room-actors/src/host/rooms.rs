@@ -8,6 +8,7 @@ use std::sync::{
 use ractor::{ActorCell, ActorId, ActorRef, ActorRuntime};
 use rookery_cluster::{
     EndpointId,
+    holdings::Held,
     task::{TaskKind, spawn},
 };
 use rookery_proto::{
@@ -39,7 +40,7 @@ struct Entry {
     /// Requests this room holds.
     admitted: Arc<AtomicUsize>,
     gauge: Arc<Gauge>,
-    /// Under which epoch it wakes.
+    /// Under which it wakes.
     epoch: Epoch,
     /// Messages sent to it.
     sent: u64,
@@ -109,16 +110,16 @@ impl Rooms {
         self.entries.contains_key(room)
     }
 
-    /// Requests the room holds; wakes it under that epoch when it sleeps.
+    /// Requests the room holds; wakes it when it sleeps, as its shard is held.
     pub(super) fn counter(
         &mut self,
         room: &RoomId,
-        epoch: Epoch,
+        held: Held,
     ) -> Result<Arc<AtomicUsize>, NoRoom> {
         if let Some(entry) = self.entries.get(room) {
             return Ok(Arc::clone(&entry.admitted));
         }
-        self.start(room, epoch)
+        self.start(room, held)
     }
 
     /// Hands work to a room that is awake (or waking).
@@ -129,7 +130,7 @@ impl Rooms {
         }
     }
 
-    fn start(&mut self, room: &RoomId, epoch: Epoch) -> Result<Arc<AtomicUsize>, NoRoom> {
+    fn start(&mut self, room: &RoomId, held: Held) -> Result<Arc<AtomicUsize>, NoRoom> {
         let now = Instant::now();
         if self
             .failed
@@ -151,7 +152,7 @@ impl Rooms {
             shared: Arc::clone(&self.shared),
             host: self.to_host.clone(),
             gauge: Arc::clone(&gauge),
-            epoch,
+            held,
         };
         let supervisor = self.supervisor.clone();
         let started = ActorRuntime::spawn_linked_instant(None, RoomActor, args, supervisor);
@@ -184,7 +185,7 @@ impl Rooms {
                 actor,
                 admitted: Arc::clone(&admitted),
                 gauge,
-                epoch,
+                epoch: held.epoch,
                 sent: 0,
                 used: now,
             },

@@ -12,11 +12,11 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rookery_cluster::{EndpointId, LinkSender, Role};
+use rookery_cluster::{EndpointId, LinkSender, Role, holdings::Held};
 use rookery_persistence::{RoomWrite, StoreError};
 use rookery_proto::{
     errors::WireError,
-    ids::{Epoch, RoomId},
+    ids::RoomId,
     link::{self, packet, room_request::Command},
     shard::Shard,
     v1,
@@ -102,8 +102,8 @@ pub(crate) struct RoomArgs {
     pub(crate) shared: Arc<Shared>,
     pub(crate) host: mpsc::UnboundedSender<HostMsg>,
     pub(crate) gauge: Arc<Gauge>,
-    /// Under which the shard is held: no earlier run of this room here that failed had it.
-    pub(crate) epoch: Epoch,
+    /// How the shard is held: no earlier run of this room here that failed had this epoch.
+    pub(crate) held: Held,
 }
 
 /// Why a room's actor ends by itself. Its host wakes it again, under a new epoch.

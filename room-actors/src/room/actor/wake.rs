@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use rookery_cluster::holdings::Held;
 use rookery_persistence::EpochList;
+use rookery_proto::ids::Epoch;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use tokio::time::Instant;
@@ -46,22 +48,25 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
         .await
         .expect("the semaphore is never closed");
     let began = Instant::now();
-    let epoch = args.epoch;
-    let list = shared
-        .store
-        .room_epochs(room)
-        .await
-        .map_err(RoomError::store("read epochs"))?;
-    let tail = shared
-        .store
-        .log_tail(room, WAKE_TAIL_OFFSETS)
-        .await
-        .map_err(RoomError::store("read tail"))?;
+    let epoch = args.held.epoch;
+    let (list, tail) = tokio::try_join!(
+        shared.store.room_epochs(room),
+        shared.store.log_tail(room, WAKE_TAIL_OFFSETS),
+    )
+    .map_err(RoomError::store("read list and tail"))?;
     // Nothing is written for a name that nobody uses: its first event claims it.
     let never_was = list.entries().is_empty() && tail.is_empty();
+    let was_at_rest = is_at_rest(args.held, &list);
     let recovery = recover(list, tail, epoch)?;
+    let claim_list = async {
+        match &recovery.claim {
+            Some(_) if !never_was => claim(args, &recovery.epochs).await,
+            Some(_) | None => Ok(()),
+        }
+    };
     if let Some(claimed) = &recovery.claim
         && !never_was
+        && !was_at_rest
     {
         let rows = &recovery.adopted[claimed.rewrite_from..];
         if !rows.is_empty() {
@@ -72,19 +77,21 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
                 .await
                 .map_err(RoomError::store("write tail again"))?;
         }
-        claim(args, &recovery.epochs).await?;
     }
-    let (settings, members, cursors, deletions) = if never_was {
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new())
-    } else {
+    // What is derived is complete now. That it is still ours to serve is known after the claim.
+    let derived = async {
+        if never_was {
+            return Ok(Default::default());
+        }
         tokio::try_join!(
             shared.store.settings(room),
             shared.store.members(room),
             shared.store.cursors(room),
             shared.store.deletions(room),
         )
-        .map_err(RoomError::store("read room"))?
+        .map_err(RoomError::store("read room"))
     };
+    let ((), (settings, members, cursors, deletions)) = tokio::try_join!(claim_list, derived)?;
     let taken_over = recovery.claim.is_some() && !never_was;
     let state = RoomState::new(
         Woken {
@@ -107,6 +114,7 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
         room.epoch = epoch.0,
         room.head = state.head().0,
         room.taken_over = taken_over,
+        room.was_at_rest = was_at_rest,
         wake.us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "room awake"
     );
@@ -124,6 +132,13 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
     })
 }
 
+/// Whether the room's last owner ended it with nothing in flight, so that every row is at a quorum:
+/// it claimed the room under the very epoch under which the shard was then released. (A room that
+/// failed makes its owner renew the epoch before it releases.)
+fn is_at_rest(held: Held, list: &EpochList) -> bool {
+    held.after_release && list.last_epoch() == Some(Epoch(held.epoch.0 - 1))
+}
+
 /// Writes the list, then reads the own fence: only then anything is served or appended.
 pub(super) async fn claim(args: &RoomArgs, epochs: &EpochList) -> Result<(), RoomError> {
     let store = &args.shared.store;
@@ -139,5 +154,31 @@ pub(super) async fn claim(args: &RoomArgs, epochs: &EpochList) -> Result<(), Roo
         Err(RoomError::Fenced)
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_proto::ids::Offset;
+
+    use super::*;
+
+    #[test]
+    fn room_was_at_rest_only_if_claimed_under_the_epoch_that_was_released() {
+        let claimed = |epoch| EpochList::default().claimed_by(Epoch(epoch), Offset(3));
+        let held = |epoch, after_release| Held {
+            epoch: Epoch(epoch),
+            after_release,
+        };
+        assert!(is_at_rest(held(8, true), &claimed(7)));
+        assert!(!is_at_rest(held(8, false), &claimed(7)), "from the dead");
+        assert!(
+            !is_at_rest(held(9, true), &claimed(7)),
+            "failed, or slept under another"
+        );
+        assert!(
+            !is_at_rest(held(1, true), &EpochList::default()),
+            "never was"
+        );
     }
 }
