@@ -52,6 +52,9 @@ pub const CURSOR_FLUSH_AFTER: Duration = Duration::from_secs(1);
 /// Newest offsets read when a room wakes. Covers what an owner may have had in flight (to adopt
 /// and to write again), and what cursors its senders' moves may not have reached (to derive again).
 pub const WAKE_TAIL_OFFSETS: u32 = 1_025;
+/// The same for a room that was at rest: for those who come back from a moment ago. Nothing was in
+/// flight, and every cursor is written.
+pub const WAKE_TAIL_OFFSETS_AT_REST: u32 = 128;
 const _: () = assert!(WAKE_TAIL_OFFSETS as usize > 2 * IN_FLIGHT_EVENTS_MAX);
 const _: () = assert!(CURSOR_BEHIND_MAX <= IN_FLIGHT_EVENTS_MAX);
 

@@ -10,7 +10,7 @@ use rookery_proto::{
 };
 
 use super::{fold, sent};
-use crate::limits::{IN_FLIGHT_EVENTS_MAX, WAKE_TAIL_OFFSETS};
+use crate::limits::IN_FLIGHT_EVENTS_MAX;
 
 /// Why a room cannot be woken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,13 +49,15 @@ pub(crate) struct Claim {
     pub(crate) rewrite_from: usize,
 }
 
-/// Decides from the winning list and the newest rows (of any epoch, by offset and epoch).
+/// Decides from the winning list and the rows (of any epoch, by offset and epoch) of the newest
+/// `window` offsets.
 ///
 /// # Errors
 /// [`RecoverError`], when this node does not own the room or the rows cannot be right.
 pub(crate) fn recover(
     list: EpochList,
     tail: Vec<LogRow>,
+    window: u32,
     own: Epoch,
 ) -> Result<Recovery, RecoverError> {
     if let Some(claimed) = list.last_epoch()
@@ -66,8 +68,7 @@ pub(crate) fn recover(
     let last = tail.last().map_or(Offset::ZERO, |row| row.offset);
     let first = tail.first().map_or(Offset(1), |row| row.offset);
     // Where the tail that was asked for begins, whether a row stands there or not.
-    let window = u64::from(WAKE_TAIL_OFFSETS);
-    let first = Offset((last.0.saturating_sub(window) + 1).min(first.0));
+    let first = Offset((last.0.saturating_sub(u64::from(window)) + 1).min(first.0));
     let mut adopted: Vec<LogRow> = Vec::with_capacity(tail.len());
     let mut next = first;
     for row in tail {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Awake, RoomArgs, RoomError, Shell};
 use crate::{
     host::HostMsg,
-    limits::{Memory, WAKE_TAIL_OFFSETS},
+    limits::{Memory, WAKE_TAIL_OFFSETS, WAKE_TAIL_OFFSETS_AT_REST},
     metrics,
     room::{
         effects::Effects,
@@ -49,15 +49,24 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
         .expect("the semaphore is never closed");
     let began = Instant::now();
     let epoch = args.held.epoch;
-    let (list, tail) = tokio::try_join!(
+    let mut window = match args.held.after_release {
+        true => WAKE_TAIL_OFFSETS_AT_REST,
+        false => WAKE_TAIL_OFFSETS,
+    };
+    let (list, mut tail) = tokio::try_join!(
         shared.store.room_epochs(room),
-        shared.store.log_tail(room, WAKE_TAIL_OFFSETS),
+        shared.store.log_tail(room, window),
     )
     .map_err(RoomError::store("read list and tail"))?;
+    let was_at_rest = is_at_rest(args.held, &list);
+    if !was_at_rest && window < WAKE_TAIL_OFFSETS {
+        window = WAKE_TAIL_OFFSETS;
+        let longer = shared.store.log_tail(room, window).await;
+        tail = longer.map_err(RoomError::store("read tail"))?;
+    }
     // Nothing is written for a name that nobody uses: its first event claims it.
     let never_was = list.entries().is_empty() && tail.is_empty();
-    let was_at_rest = is_at_rest(args.held, &list);
-    let recovery = recover(list, tail, epoch)?;
+    let recovery = recover(list, tail, window, epoch)?;
     let claim_list = async {
         match &recovery.claim {
             Some(_) if !never_was => claim(args, &recovery.epochs).await,

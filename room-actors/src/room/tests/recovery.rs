@@ -39,7 +39,7 @@ fn check_recover(
         .iter()
         .map(|&(offset, epoch)| row(offset, epoch))
         .collect();
-    let recovery = recover(list(entries), tail, Epoch(own)).unwrap();
+    let recovery = recover(list(entries), tail, WAKE_TAIL_OFFSETS, Epoch(own)).unwrap();
     let got: Vec<_> = recovery
         .adopted
         .iter()
@@ -101,7 +101,7 @@ fn claim_that_appended_nothing_is_cut() {
 
 #[test]
 fn room_of_a_later_owner_is_left_alone() {
-    let error = recover(list(&[(4, 1)]), Vec::new(), Epoch(3)).unwrap_err();
+    let error = recover(list(&[(4, 1)]), Vec::new(), WAKE_TAIL_OFFSETS, Epoch(3)).unwrap_err();
     assert_eq!(
         error,
         RecoverError::Superseded {
@@ -113,7 +113,13 @@ fn room_of_a_later_owner_is_left_alone() {
 
 #[test]
 fn tail_without_a_canonical_row_where_one_must_be_is_not_sound() {
-    let error = recover(list(&[(1, 1)]), vec![row(5_000, 2)], Epoch(3)).unwrap_err();
+    let error = recover(
+        list(&[(1, 1)]),
+        vec![row(5_000, 2)],
+        WAKE_TAIL_OFFSETS,
+        Epoch(3),
+    )
+    .unwrap_err();
     let offset = Offset(5_001 - u64::from(WAKE_TAIL_OFFSETS));
     assert_eq!(error, RecoverError::Hole { offset });
 }
@@ -138,7 +144,7 @@ proptest! {
         for (index, (acked, fates)) in owners.into_iter().enumerate() {
             let epoch = index as u64 + 1;
             rows.sort_by_key(|row| (row.offset, row.epoch));
-            let recovery = recover(winning.clone(), rows.clone(), Epoch(epoch)).unwrap();
+            let recovery = recover(winning.clone(), rows.clone(), WAKE_TAIL_OFFSETS, Epoch(epoch)).unwrap();
             let adopted: Vec<_> =
                 recovery.adopted.iter().map(|row| (row.offset.0, row.epoch.0)).collect();
             let head = adopted.len() as u64;

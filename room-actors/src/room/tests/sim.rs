@@ -16,7 +16,7 @@ use rookery_proto::{
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    limits::{Memory, RoomLimits},
+    limits::{Memory, RoomLimits, WAKE_TAIL_OFFSETS},
     room::{
         command::{Fact, Need, Now, Ticket, Who},
         effects::{Effects, Output},
@@ -126,7 +126,7 @@ impl Rows {
         memory: Memory,
     ) -> RoomState {
         let tail: Vec<_> = self.log.values().cloned().collect();
-        let recovery = recover(self.list.clone(), tail, epoch).unwrap();
+        let recovery = recover(self.list.clone(), tail, WAKE_TAIL_OFFSETS, epoch).unwrap();
         if let Some(claim) = &recovery.claim {
             self.write(rewrite(&room(), &recovery.adopted[claim.rewrite_from..]));
             self.list = recovery.epochs.clone();
