@@ -30,9 +30,12 @@ mod schema;
 mod statements;
 mod writes;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -47,7 +50,7 @@ use scylla::{
     statement::batch::{Batch, BatchStatement, BatchType},
 };
 use tokio::{
-    sync::{RwLock, RwLockReadGuard, Semaphore, SemaphorePermit},
+    sync::{Mutex, RwLock, RwLockReadGuard, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -85,9 +88,9 @@ struct Open {
     profiles: Profiles,
     /// For requests that wait for the database.
     places: Semaphore,
-    /// The incarnation that this store fenced last; 0: none. A fence is for ever, so a node that
-    /// takes many shards of a dead one fences it once.
-    fenced_last: AtomicU64,
+    /// Incarnations this store knows to be fenced, the newest last. A fence is for ever, so a node
+    /// that takes many shards of a dead one fences it once; those who take at once wait for that.
+    fenced: Mutex<VecDeque<Incarnation>>,
 }
 
 impl CqlStore {
@@ -128,7 +131,7 @@ impl CqlStore {
             statements,
             profiles,
             places: Semaphore::new(limits::CQL_REQUESTS_IN_FLIGHT_MAX),
-            fenced_last: AtomicU64::new(0),
+            fenced: Mutex::default(),
         };
         open.probe(config).await?;
         tracing::info!(database.keyspace = config.keyspace, "database connected");

@@ -74,6 +74,9 @@ pub const CQL_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 pub const CQL_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest pause between two tries of a lightweight transaction that others were ahead of.
 pub const CQL_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Fenced incarnations that a store remembers: more nodes than die at once. One that is forgotten
+/// is asked for again.
+pub const CQL_FENCED_KNOWN_MAX: usize = 64;
 /// How long a migration may hold its lock before another may begin: longer than creating all
 /// tables takes.
 pub const CQL_MIGRATION_LOCK: Duration = Duration::from_secs(120);

@@ -12,7 +12,7 @@
 //! return, so a read at quorum that begins later sees them; one whose answer was lost is read
 //! serially, which completes it.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use rookery_proto::{ids::Epoch, shard::Shard};
 use scylla::{
@@ -201,7 +201,8 @@ impl Open {
 
     /// Fences an incarnation, registered or not.
     async fn fence(&self, incarnation: Incarnation) -> Result<(), StoreError> {
-        if self.fenced_last.load(Ordering::Relaxed) == incarnation.0 {
+        let mut known = self.fenced.lock().await;
+        if known.contains(&incarnation) {
             return Ok(());
         }
         let what = "fence node";
@@ -235,7 +236,10 @@ impl Open {
                 Fate::Unknown(error) => tries.again(Some(error)).await?,
             }
         }
-        self.fenced_last.store(incarnation.0, Ordering::Relaxed);
+        if known.len() == limits::CQL_FENCED_KNOWN_MAX {
+            known.pop_front();
+        }
+        known.push_back(incarnation);
         Ok(())
     }
 
