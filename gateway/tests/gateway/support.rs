@@ -3,22 +3,29 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use rookery_cluster::{
-    Bus, EndpointId, InProcessBus, Inbound, Inbox, Links, Role, SingleNode, SystemClock,
+    Bus, BusError, ClusterPlacement, EndpointId, InProcessBus, Inbound, Inbox, Links, Owners, Role,
+    Subscription, SystemClock, Turns,
     task::{TaskKind, spawn},
 };
 use rookery_gateway::{Gateway, GatewayConfig, GatewayPorts};
 use rookery_proto::{
+    ids::Epoch,
     link::{self, packet::Body, reply, room_request, user_request},
+    shard::Shard,
     v1::{self, ServerFrame, ack, server_frame::Frame},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
 /// Longest wait for anything.
@@ -28,41 +35,105 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct Room {
     head: u64,
+    /// Its events, encoded.
+    log: Vec<Bytes>,
     /// (lane, session) of every listener.
     listeners: Vec<(u32, u64)>,
 }
 
-/// Scripted rooms and presence. Rooms called `silent…` never answer.
+/// Scripted rooms and presence: one log, which one of two nodes owns. Rooms called `silent…` never
+/// answer.
 pub(crate) struct Nodes {
     rooms: Mutex<BTreeMap<String, Room>>,
-    to_gateway: Links,
+    turns: Mutex<Turns>,
+    links: [Links; 2],
+    /// Which of the two, and under which epoch.
+    owner: Mutex<(usize, u64)>,
     gateway: EndpointId,
+}
+
+/// Loses a message when told to.
+#[derive(Default)]
+pub(crate) struct LossyBus {
+    inner: InProcessBus,
+    lose: AtomicBool,
+}
+
+impl LossyBus {
+    /// The next batch to a gateway that holds packets is lost.
+    pub(crate) fn lose_next(&self) {
+        self.lose.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lose.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait::async_trait]
+impl Bus for LossyBus {
+    async fn publish(&self, to: &EndpointId, payload: Bytes) -> Result<(), BusError> {
+        let holds_packets = || {
+            let batch = link::Batch::decode(payload.clone()).expect("a batch");
+            !batch.packets.is_empty()
+        };
+        if to.role() == Some(Role::Gateway)
+            && self.lose.load(Ordering::SeqCst)
+            && holds_packets()
+            && self.lose.swap(false, Ordering::SeqCst)
+        {
+            return Ok(());
+        }
+        self.inner.publish(to, payload).await
+    }
+
+    async fn subscribe(&self, inbox: &EndpointId) -> Result<Subscription, BusError> {
+        self.inner.subscribe(inbox).await
+    }
 }
 
 pub(crate) struct Cluster {
     pub(crate) gateway: Gateway,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) addr: SocketAddr,
+    pub(crate) bus: Arc<LossyBus>,
+    owners: watch::Sender<Arc<Owners>>,
+}
+
+impl Cluster {
+    /// The gateway learns who owns the rooms now; `None`: nobody.
+    pub(crate) fn tell(&self) {
+        self.owners.send_replace(Arc::new(self.nodes.owners()));
+    }
+
+    /// It learns that nobody owns anything.
+    pub(crate) fn tell_nobody(&self) {
+        self.owners.send_replace(Arc::default());
+    }
 }
 
 pub(crate) async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
-    let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
-    let [me, rooms, presence] =
-        [Role::Gateway, Role::Rooms, Role::Presence].map(|role| EndpointId::new(role, 7));
+    let lossy = Arc::new(LossyBus::default());
+    let bus: Arc<dyn Bus> = lossy.clone();
+    let me = EndpointId::new(Role::Gateway, 7);
+    let links = |role, number| Links::new(Arc::clone(&bus), EndpointId::new(role, number), number);
     let nodes = Arc::new(Nodes {
         rooms: Mutex::default(),
-        to_gateway: Links::new(Arc::clone(&bus), rooms.clone(), 7),
+        turns: Mutex::default(),
+        links: [7, 8].map(|number| links(Role::Rooms, number)),
+        owner: Mutex::new((0, 1)),
         gateway: me.clone(),
     });
-    let from_presence = Links::new(Arc::clone(&bus), presence.clone(), 7);
-    for (endpoint, links) in [
-        (&rooms, nodes.to_gateway.clone()),
-        (&presence, from_presence),
+    for links in [
+        nodes.links[0].clone(),
+        nodes.links[1].clone(),
+        links(Role::Presence, 7),
     ] {
-        let inbox = Inbox::open(&bus, endpoint).await.unwrap();
+        let inbox = Inbox::open(&bus, links.me()).await.unwrap();
         let nodes = Arc::clone(&nodes);
         spawn(TaskKind::Service, "scripted node", nodes.run(inbox, links));
     }
+    let (owners, known) = watch::channel(Arc::new(nodes.owners()));
     let mut config = GatewayConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         lanes: 2,
@@ -73,7 +144,7 @@ pub(crate) async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
     let ports = GatewayPorts {
         links: Links::new(Arc::clone(&bus), me, 7),
         bus,
-        placement: Arc::new(SingleNode { rooms, presence }),
+        placement: Arc::new(ClusterPlacement::new(known)),
         clock: Arc::new(SystemClock),
     };
     let gateway = rookery_gateway::start(config, ports).await.unwrap();
@@ -82,6 +153,8 @@ pub(crate) async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
         gateway,
         nodes,
         addr,
+        bus: lossy,
+        owners,
     }
 }
 
@@ -93,7 +166,8 @@ impl Nodes {
             };
             for packet in packets {
                 match packet.body.unwrap() {
-                    Body::RoomRequest(request) => self.on_room_request(request),
+                    Body::RoomRequest(request) => self.on_room_request(&links, request),
+                    Body::RoomResync(asked) => self.on_resync(&links, asked),
                     Body::RoomDetach(detach) => {
                         let mut rooms = self.rooms.lock().unwrap();
                         if let Some(room) = rooms.get_mut(&detach.room) {
@@ -111,14 +185,71 @@ impl Nodes {
         }
     }
 
-    fn on_room_request(&self, request: link::RoomRequest) {
+    /// The other node goes on with all rooms; the gateway is not told.
+    pub(crate) fn move_rooms(&self) {
+        let mut rooms = self.rooms.lock().unwrap();
+        let mut owner = self.owner.lock().unwrap();
+        *owner = (1 - owner.0, owner.1 + 1);
+        for room in rooms.values_mut() {
+            room.listeners.clear();
+        }
+    }
+
+    fn owners(&self) -> Owners {
+        let (owner, epoch) = *self.owner.lock().unwrap();
+        let claims = Shard::all().map(|shard| (shard, Epoch(epoch))).collect();
+        let mut owners = Owners::default();
+        owners.claim(Role::Rooms, self.links[owner].me(), &claims);
+        owners.claim(Role::Presence, &EndpointId::new(Role::Presence, 7), &claims);
+        owners
+    }
+
+    fn on_resync(&self, links: &Links, asked: link::RoomResync) {
+        let mut rooms = self.rooms.lock().unwrap();
+        let (owner, epoch) = *self.owner.lock().unwrap();
+        if self.links[owner].me() != links.me() {
+            return;
+        }
+        let room = rooms.entry(asked.room.clone()).or_default();
+        room.listeners.retain(|&(lane, _)| lane != asked.lane);
+        let sessions = asked.sessions.iter().map(|caller| caller.session);
+        room.listeners
+            .extend(sessions.map(|session| (asked.lane, session)));
+        let after = usize::try_from(asked.after_offset).unwrap();
+        let body = Body::RoomEvents(link::RoomEvents {
+            room: asked.room,
+            lane: asked.lane,
+            epoch,
+            head: room.head,
+            events: room.log[after..].to_vec(),
+            number: asked.number,
+            ..link::RoomEvents::default()
+        });
+        links.to(&self.gateway).send(body);
+    }
+
+    fn on_room_request(&self, links: &Links, request: link::RoomRequest) {
         if request.room.starts_with("silent") {
             return;
         }
         let caller = request.caller.unwrap();
         let mut rooms = self.rooms.lock().unwrap();
         let room = rooms.entry(request.room.clone()).or_default();
-        let link = self.to_gateway.to(&self.gateway);
+        let link = links.to(&self.gateway);
+        let (owner, epoch) = *self.owner.lock().unwrap();
+        let owned = self.links[owner].me() == links.me();
+        let shard = Shard::of(&request.room);
+        let mut turns = self.turns.lock().unwrap();
+        // Both nodes' turns in one: they refuse the same ones.
+        if !turns.admits(&self.gateway, caller.lane, shard, request.turn, owned) {
+            let owner = self.links[owner].me().as_str().to_owned();
+            let refusal = reply::Result::NotOwner(link::NotOwner { epoch, owner });
+            return link.send(Body::Reply(link::Reply {
+                request: request.request,
+                lane: caller.lane,
+                result: Some(refusal),
+            }));
+        }
         let result = match request.command.unwrap() {
             room_request::Command::Join(_) => {
                 room.listeners
@@ -130,16 +261,16 @@ impl Nodes {
                         ..v1::Room::default()
                     }),
                     head: room.head,
-                    epoch: 1,
+                    epoch,
                     ..v1::Joined::default()
                 })
             }
             room_request::Command::Send(send) => {
-                link.send(event(&request.room, room, &send.text));
+                link.send(event(&request.room, room, epoch, &send.text));
                 ack::Result::Appended(v1::Appended {
                     room: request.room,
                     offset: room.head,
-                    epoch: 1,
+                    epoch,
                     ..v1::Appended::default()
                 })
             }
@@ -152,9 +283,10 @@ impl Nodes {
     pub(crate) fn publish(&self, room: &str, count: u64, text: &str) {
         let mut rooms = self.rooms.lock().unwrap();
         let state = rooms.entry(room.to_owned()).or_default();
-        let link = self.to_gateway.to(&self.gateway);
+        let (owner, epoch) = *self.owner.lock().unwrap();
+        let link = self.links[owner].to(&self.gateway);
         for _ in 0..count {
-            link.offer(event(room, state, text))
+            link.offer(event(room, state, epoch, text))
                 .expect("the link keeps up");
         }
     }
@@ -166,11 +298,11 @@ impl Nodes {
     }
 }
 
-fn event(name: &str, room: &mut Room, text: &str) -> Body {
+fn event(name: &str, room: &mut Room, epoch: u64, text: &str) -> Body {
     room.head += 1;
     let event = v1::Event {
         room: name.to_owned(),
-        epoch: 1,
+        epoch,
         offset: room.head,
         time_ms: 1_700_000_000_000,
         actor: Some(v1::User {
@@ -182,15 +314,17 @@ fn event(name: &str, room: &mut Room, text: &str) -> Body {
             ..v1::Message::default()
         })),
     };
+    let encoded = Bytes::from(event.encode_to_vec());
+    room.log.push(encoded.clone());
     Body::RoomEvent(link::RoomEvent {
         room: name.to_owned(),
-        epoch: 1,
+        epoch,
         offset: room.head,
         lanes: room
             .listeners
             .iter()
             .fold(0, |mask, &(lane, _)| mask | 1 << lane),
-        event: event.encode_to_vec().into(),
+        event: encoded,
         origin: 0,
     })
 }
