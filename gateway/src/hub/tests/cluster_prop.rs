@@ -564,10 +564,9 @@ impl World {
         Ok(())
     }
 
-    /// Lets everything heal, and longer than any deadline.
-    fn settle(&mut self) -> Result<(), TestCaseError> {
-        self.tell(None);
-        for _ in 0..120 {
+    /// All that is under way arrives, for so long.
+    fn heal(&mut self, ms: u64) -> Result<(), TestCaseError> {
+        for _ in 0..ms / 100 {
             for node in 0..self.nodes.len() {
                 self.notice_up_hole(node);
                 self.notice_down_hole(node);
@@ -589,7 +588,30 @@ impl World {
             }
             self.bench.wait(100);
         }
-        self.flush()?;
+        self.flush()
+    }
+
+    /// Lets everything heal, longer than any deadline, and looks at the end of it.
+    fn settle(&mut self) -> Result<(), TestCaseError> {
+        self.tell(None);
+        self.heal(12_000)?;
+        // Then all is as if nothing had been: no command fails or waits long.
+        let mut last_words = Vec::new();
+        for session in 1..=SESSIONS {
+            for room in 0..ROOMS.len() {
+                let named = true;
+                self.step(Step::Send {
+                    session,
+                    room,
+                    named,
+                })?;
+                last_words.push(self.asked);
+            }
+        }
+        self.heal(1_000)?;
+        for asked in last_words {
+            prop_assert!(self.acked.contains(&asked), "{asked} is not acknowledged");
+        }
         prop_assert_eq!(self.bench.worker.request_count(), 0);
         prop_assert_eq!(self.bench.worker.hold_count(), 0);
         for client in &self.clients {
