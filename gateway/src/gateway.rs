@@ -134,7 +134,7 @@ pub async fn start(config: GatewayConfig, ports: GatewayPorts) -> Result<Gateway
         spawn(
             TaskKind::Service,
             "gateway owners",
-            hub::run_owners(owners, known, any_owner, lanes.clone()),
+            hub::run_owners(owners, known, any_owner, ports.links.clone(), lanes.clone()),
         ),
         spawn(
             TaskKind::Service,

@@ -1,5 +1,7 @@
 //! The owner of every shard, of each role that has owners.
 
+use std::collections::BTreeSet;
+
 use rookery_proto::{
     ids::Epoch,
     shard::{SHARD_COUNT, Shard},
@@ -86,6 +88,14 @@ impl Owners {
         Shard::all().any(|shard| self.owner(role, shard).is_some())
     }
 
+    /// Everybody who owns anything.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeSet<&EndpointId> {
+        let tables = [&self.rooms, &self.presence];
+        let owners = tables.iter().flat_map(|table| table.0.iter().flatten());
+        owners.map(|owner| &owner.endpoint).collect()
+    }
+
     /// Shards whose owner, or the epoch under which it owns them, is another than in `before`: who
     /// listened there may be forgotten.
     #[must_use]
@@ -162,6 +172,7 @@ mod tests {
         let nobody = Owners::default();
         assert!(owned(&one, 1).any(Role::Rooms) && !owned(&one, 1).any(Role::Presence));
         assert!(owned(&one, 1).changes_since(&owned(&one, 1)).is_empty());
+        assert_eq!(owned(&one, 1).endpoints(), BTreeSet::from([&one]));
         for (before, now) in [
             (&nobody, &owned(&one, 1)),
             (&owned(&one, 1), &owned(&two, 1)),
