@@ -160,12 +160,20 @@ impl Stage<'_> {
         running[self.random.usize(0..running.len())]
     }
 
+    /// A node that owns a room of this round, where that can be told.
+    fn some_owner(&mut self) -> usize {
+        let room = self.random.usize(0..self.rooms.len());
+        let owner = self.cluster.owner(&self.rooms[room]);
+        let running = owner.filter(|owner| self.cluster.nodes[*owner].runs());
+        running.unwrap_or_else(|| self.some_node())
+    }
+
     fn some_gateway(&mut self) -> usize {
         self.random.usize(0..self.cluster.gateways.len())
     }
 
     async fn kill_node(&mut self) -> Result<String> {
-        let node = self.some_node();
+        let node = self.some_owner();
         self.cluster.nodes[node].kill9();
         let took = self.works().await?;
         self.cluster.nodes[node].restart().await?;
@@ -184,7 +192,7 @@ impl Stage<'_> {
     }
 
     async fn pause_node(&mut self) -> Result<String> {
-        let node = self.some_node();
+        let node = self.some_owner();
         self.cluster.nodes[node].signal(Signal::Stop)?;
         let paused = Instant::now();
         let took = self.works().await;
@@ -198,7 +206,7 @@ impl Stage<'_> {
     }
 
     async fn lose_two_nodes(&mut self) -> Result<String> {
-        let paused = self.some_node();
+        let paused = self.some_owner();
         let others: Vec<usize> = (0..self.cluster.nodes.len())
             .filter(|node| *node != paused && self.cluster.nodes[*node].runs())
             .collect();
@@ -246,7 +254,7 @@ impl Stage<'_> {
     }
 
     async fn stop_node(&mut self) -> Result<String> {
-        let node = self.some_node();
+        let node = self.some_owner();
         let before = self.mark();
         self.cluster.nodes[node].stop().await?;
         let took = self.works().await?;
@@ -284,7 +292,7 @@ impl Stage<'_> {
     }
 
     async fn unwire_node(&mut self, wire: Wire, way: Way) -> Result<String> {
-        let node = self.some_node();
+        let node = self.some_owner();
         self.cluster.nodes[node].wire(wire, way);
         let held = self.hold(1_000, 7_000).await;
         self.cluster.nodes[node].wire(wire, Way::Open);
