@@ -143,6 +143,8 @@ struct Slot {
     known: Epoch,
     /// The database is asked for it.
     taking: bool,
+    /// It could not say so far: nobody waits for it here.
+    troubled: bool,
     /// Nothing is admitted any more; to whom it goes.
     closing: Option<Closing>,
     /// Promised to us until then.
@@ -208,8 +210,14 @@ impl Holdings {
                 to: closing.to.clone(),
             };
         }
-        if slot.taking {
+        if slot.taking && !slot.troubled {
             return Place::Soon;
+        }
+        if slot.taking {
+            return Place::Elsewhere {
+                epoch: slot.known,
+                to: None,
+            };
         }
         match slot.held {
             Some(held) => Place::Here(held),
@@ -249,7 +257,9 @@ impl Holdings {
             None => TakenFrom::Anyone,
         };
         let slot = self.slot(shard);
-        if slot.held.is_some() && !slot.taking {
+        // Of an emptied shard nothing can fail, and it may be released under its epoch by now.
+        let emptied = slot.closing.as_ref().is_some_and(|it| it.emptied);
+        if slot.held.is_some() && !slot.taking && !emptied {
             slot.taking = true;
             self.desk.take(shard, from);
         }
@@ -384,7 +394,9 @@ impl Holdings {
     }
 
     fn take_ended(&mut self, shard: Shard, from: TakenFrom, taking: Taking) -> Option<Change> {
+        let is_cluster = self.standing.is_some();
         let slot = self.slot(shard);
+        slot.troubled = false;
         match taking {
             Taking::Taken(epoch) => {
                 slot.taking = false;
@@ -402,16 +414,16 @@ impl Holdings {
                 self.finish_closing(shard);
                 Some(Change::Taken(shard))
             }
-            // What was in flight under the old epoch must be decided: asked until it is known.
-            Taking::Failed if from == TakenFrom::Ourselves && slot.held.is_some() => {
+            // Asked until it is known: if it is ours and nobody knew, nobody could take it.
+            Taking::Failed if is_cluster => {
+                slot.troubled = true;
                 self.desk.take_later(shard, from);
-                None
+                Some(Change::NotTaken(shard))
             }
             Taking::Failed => {
                 slot.taking = false;
-                // Alone, a failed renewal must not leave the old epoch in use.
+                // A failed renewal must not leave the old epoch in use.
                 slot.held = None;
-                self.desk.take_failed(shard);
                 Some(Change::NotTaken(shard))
             }
             Taking::Refused { owner, epoch } => {

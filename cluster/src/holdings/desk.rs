@@ -35,7 +35,6 @@ pub(super) enum Ended {
 enum Told {
     Taken(Shard, Epoch),
     TakeRefused(Shard, u64, Epoch),
-    TakeFailed(Shard),
     Finished(Shard),
     Released(Shard),
     ReleaseFailed(Shard),
@@ -146,10 +145,6 @@ impl Desk {
         self.tell(Told::TakeRefused(shard, owner, epoch));
     }
 
-    pub(super) fn take_failed(&self, shard: Shard) {
-        self.tell(Told::TakeFailed(shard));
-    }
-
     pub(super) fn finished(&self, shard: Shard) {
         self.tell(Told::Finished(shard));
     }
@@ -193,7 +188,6 @@ async fn answer(membership: Membership, mut answers: mpsc::UnboundedReceiver<Tol
             Told::TakeRefused(shard, owner, epoch) => {
                 membership.take_refused(shard, owner, epoch).await;
             }
-            Told::TakeFailed(shard) => membership.take_failed(shard).await,
             Told::Finished(shard) => membership.finished(shard).await,
             Told::Released(shard) => membership.released(shard).await,
             Told::ReleaseFailed(shard) => membership.release_failed(shard).await,

@@ -322,6 +322,28 @@ async fn shard_renewed_while_it_is_offered_moves_under_the_larger_epoch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn take_of_which_nothing_is_known_is_asked_again_and_nobody_waits_for_it() {
+    let cluster = Cluster::default();
+    cluster.register.broken.store(true, Ordering::Relaxed);
+    let mut nodes = vec![cluster.node(1).await];
+    let shard = Shard::of("general");
+    let elsewhere = Place::Elsewhere {
+        epoch: Epoch(0),
+        to: None,
+    };
+    let mut asked = false;
+    run(&mut nodes, "asked in vain", |nodes| {
+        let slot = &nodes[0].slots[usize::from(shard.number())];
+        asked |= slot.troubled;
+        asked && nodes[0].place(shard, Instant::now()) == elsewhere
+    })
+    .await;
+    assert_eq!(held(&nodes[0]), 0);
+    cluster.register.broken.store(false, Ordering::Relaxed);
+    run(&mut nodes, "taken", |nodes| held(&nodes[0]) == 512).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn node_that_leaves_hands_over_all_and_has_left() {
     let cluster = Cluster::default();
     let mut nodes = vec![cluster.node(1).await, cluster.node(2).await];
