@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::endpoint::EndpointId;
 
-/// Lanes that are told apart; a lane beyond them has no order to keep.
+/// Lanes that are told apart; a lane beyond them, or in turn 0, has no order to keep.
 const LANES_MAX: u32 = 64;
 
 /// All gateways a node hears.
@@ -67,7 +67,7 @@ impl Turns {
 
 impl Gateway {
     fn admits(&mut self, lane: u32, shard: Shard, turn: u64, owned: bool) -> bool {
-        if lane >= LANES_MAX {
+        if lane >= LANES_MAX || turn == 0 {
             return owned;
         }
         let index = lane as usize;
@@ -111,7 +111,9 @@ mod tests {
         assert!(admits(0, shard, 1, true));
         assert!(admits(1, shard, 2, true));
         assert!(admits(1, shard, 2, true));
-        assert!(admits(64, shard, 0, true));
+        assert!(admits(64, shard, 1, true));
+        assert!(!admits(2, shard, 0, false));
+        assert!(admits(2, shard, 0, true));
     }
 
     #[test]

@@ -93,7 +93,8 @@ pub struct RoomRequest {
     #[prost(message, optional, tag = "3")]
     pub caller: ::core::option::Option<Caller>,
     /// Counted by the lane for each shard: larger after each refusal and each loss it hears of. Who
-    /// refused one refuses the rest of that turn, or it would pass what is asked again.
+    /// refused one refuses the rest of that turn, or it would pass what is asked again. 0: no order is
+    /// kept.
     #[prost(uint64, tag = "16")]
     pub turn: u64,
     #[prost(oneof = "room_request::Command", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
