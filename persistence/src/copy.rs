@@ -231,7 +231,10 @@ impl Copy<'_> {
             Begun::Again => report.resumed = true,
             Begun::New => {}
         }
-        self.shards().await?;
+        // Behind the first record of a room they are there.
+        if self.record.done == Done::Nothing {
+            self.shards().await?;
+        }
         self.all_rooms().await?;
         self.all_users().await?;
         self.rooms = 0;

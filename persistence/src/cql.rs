@@ -194,22 +194,31 @@ impl Open {
         Schema::new(&self.session, &self.config, &self.profiles)
     }
 
-    /// Writes a row of no room, to learn now rather than at the first message that it is refused.
+    /// Writes a row of no room and runs a transaction about no node, to learn now rather than at
+    /// the first message that they are refused.
     async fn probe(&self, config: &CqlConfig) -> Result<(), ConnectError> {
+        let refused = |what: &str, keyspace: &str, error| {
+            connect::denied(config, &error).unwrap_or_else(|| ConnectError::Query {
+                what: format!("{what} the keyspace {keyspace:?}"),
+                source: Box::new(error),
+            })
+        };
         // Not a room id: no room can have this name.
-        let values = ("/probe", 0_i64, 1_i64);
-        let probe = self
-            .session
-            .execute_unpaged(&self.statements.put_head, values);
-        match probe.await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                Err(
-                    connect::denied(config, &error).unwrap_or_else(|| ConnectError::Query {
-                        what: format!("write to the keyspace {:?} (cql.keyspace)", config.keyspace),
-                        source: Box::new(error),
-                    }),
-                )
+        let (put, row) = (&self.statements.put_head, ("/probe", 0_i64, 1_i64));
+        let written = self.session.execute_unpaged(put, row).await;
+        let own = config.ownership_keyspace();
+        written.map_err(|error| refused("write to (cql.keyspace)", &config.keyspace, error))?;
+        let mut tries = limits::CQL_PROBE_TRIES;
+        loop {
+            // No incarnation is negative; drawn by lot, as many who start at one row would be in
+            // each other's way.
+            let (fence, nobody) = (&self.statements.fence_node, fastrand::i64(i64::MIN..0));
+            let Err(error) = self.session.execute_unpaged(fence, (nobody,)).await else {
+                return Ok(());
+            };
+            tries -= 1;
+            if tries == 0 || ownership::is_final(&error) {
+                return Err(refused("run a lightweight transaction in", own, error));
             }
         }
     }

@@ -77,6 +77,8 @@ pub const CQL_CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Fenced incarnations that a store remembers: more nodes than die at once. One that is forgotten
 /// is asked for again.
 pub const CQL_FENCED_KNOWN_MAX: usize = 64;
+/// How often a connecting store tries a lightweight transaction: one may be late on a busy database.
+pub const CQL_PROBE_TRIES: u32 = 3;
 /// How long a migration may hold its lock before another may begin: longer than creating all
 /// tables takes.
 pub const CQL_MIGRATION_LOCK: Duration = Duration::from_secs(120);

@@ -6,6 +6,7 @@
 
 use rookery_proto::ids::Epoch;
 use scylla::{statement::Consistency, value::CqlValue};
+use tokio::time::sleep;
 
 use super::{CqlStore, schema::Schema};
 use crate::{ConnectError, Incarnation, ShardKind, StoreError, limits};
@@ -73,6 +74,9 @@ impl Schema<'_> {
                 Ok(false) => None,
                 Err(error) => Some(error),
             };
+            if error.is_some() {
+                sleep(limits::COPY_PAUSE).await;
+            }
             // What is there now tells what became of a transaction whose answer was lost.
             let found = self.copy_record().await?;
             if found.as_deref() == Some(next) {
@@ -123,14 +127,23 @@ impl Schema<'_> {
         let epoch = i64::try_from(epoch.0).map_err(too_large)?;
         let (kind, shard) = (kind as i8, i32::from(shard));
         let nobody = Incarnation::NOBODY.0.cast_signed();
-        if !self
-            .transaction(&insert, (kind, shard, epoch, nobody))
-            .await?
-        {
-            self.transaction(&raise, (epoch, kind, shard, epoch))
-                .await?;
+        let mut tries = limits::COPY_TRIES;
+        loop {
+            let seeded = async {
+                let insert = self.transaction(&insert, (kind, shard, epoch, nobody));
+                if !insert.await? {
+                    self.transaction(&raise, (epoch, kind, shard, epoch))
+                        .await?;
+                }
+                Ok(())
+            };
+            tries -= 1;
+            match seeded.await {
+                // A busy database; whatever was done, the same again changes nothing more.
+                Err(ConnectError::Query { .. }) if tries > 0 => sleep(limits::COPY_PAUSE).await,
+                outcome => return outcome,
+            }
         }
-        Ok(())
     }
 }
 

@@ -334,7 +334,7 @@ fn key((kind, shard): (ShardKind, Shard)) -> (i8, i32) {
 }
 
 /// Whether another try would end the same. Too few replicas may pass, so they are not final.
-fn is_final(error: &ExecutionError) -> bool {
+pub(super) fn is_final(error: &ExecutionError) -> bool {
     match error {
         ExecutionError::BadQuery(_) | ExecutionError::PrepareError(_) => true,
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(

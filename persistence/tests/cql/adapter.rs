@@ -1,10 +1,14 @@
 //! What the contract does not ask: the schema, the head's hint, addresses that are wrong.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use libtest_mimic::Trial;
 use rookery_persistence::{
-    ConnectError, CqlConfig, CqlMigration, CqlStore, ShardKind, Store, StoreError, TakeFrom,
+    Claim, ConnectError, CqlConfig, CqlMigration, CqlStore, ShardKind, Store, StoreError, TakeFrom,
     contract::fixture::{incarnation, log_write, message, room},
     limits::BUCKET_OFFSETS,
 };
@@ -26,6 +30,7 @@ pub(crate) fn trials(database: &Arc<Database>) -> Vec<Trial> {
         keyspace_that_is_missing_is_named
         schema_of_another_version_is_refused
         transactions_may_lie_in_their_own_keyspace
+        transactions_without_an_answer_are_settled_before_the_next
         address_where_nothing_answers_is_named
         tail_is_right_whatever_the_hint_says
         stored_nonsense_is_corrupt
@@ -171,6 +176,75 @@ async fn transactions_may_lie_in_their_own_keyspace(database: Arc<Database>) {
     // Without that setting the tables are not found where they are not.
     let error = CqlStore::connect(database.config(&main)).await.unwrap_err();
     assert!(matches!(error, ConnectError::OlderSchema { .. }), "{error}");
+}
+
+/// With time limits that some of the transactions keep: the others are done all the same, or not,
+/// and their taker is not told.
+async fn transactions_without_an_answer_are_settled_before_the_next(database: Arc<Database>) {
+    let config = database.config(database.keyspace().await);
+    let patient = CqlStore::connect(config.clone()).await.unwrap();
+    let (kind, shard) = (ShardKind::Rooms, Shard::of("without an answer"));
+    let mut owner = incarnation();
+    let take = |store: &Arc<CqlStore>, owner, from| {
+        let store = Arc::clone(store);
+        async move { store.take_shard(kind, shard, "node-a", owner, from).await }
+    };
+    let patient = Arc::new(patient);
+    patient.register_node("node-a", owner).await.unwrap();
+    let Claim::Taken(mut last) = take(&patient, owner, TakeFrom::Anyone).await.unwrap() else {
+        panic!("from anyone");
+    };
+    // An epoch that is left out was taken by a transaction whose taker was not told.
+    let (mut left_out, until) = (0, Instant::now() + Duration::from_secs(120));
+    let mut factors = [1.0, 0.6, 1.2, 0.8].into_iter().cycle();
+    while left_out < 3 {
+        assert!(Instant::now() < until, "every transaction was answered");
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let (began, next) = (
+                Instant::now(),
+                take(&patient, owner, TakeFrom::Owner(owner)),
+            );
+            let Claim::Taken(epoch) = next.await.unwrap() else {
+                panic!("it is the owner");
+            };
+            (last, _) = (epoch, times.push(began.elapsed()));
+        }
+        times.sort_unstable();
+        let hasty = CqlConfig {
+            transaction_timeout: times[times.len() / 2].mul_f64(factors.next().unwrap()),
+            ..config.clone()
+        };
+        // Its own start needs a transaction too.
+        let Ok(hasty) = CqlStore::connect(hasty).await.map(Arc::new) else {
+            continue;
+        };
+        for _ in 0..5 {
+            let next = incarnation();
+            patient.register_node("node-b", next).await.unwrap();
+            let asked = tokio::time::timeout(
+                Duration::from_millis(300),
+                take(&hasty, next, TakeFrom::Owner(owner)),
+            );
+            // Given up, like by a process that was killed; whoever comes next finds what it left.
+            let told = asked.await.ok().and_then(Result::ok);
+            let now = take(&patient, next, TakeFrom::Owner(owner)).await.unwrap();
+            let Claim::Taken(epoch) = now else {
+                panic!("the former owner's, or its own: {now:?} after {told:?}");
+            };
+            assert!(epoch > last, "{epoch} after {last}");
+            assert!(patient.is_fenced(owner).await.unwrap());
+            assert!(!patient.is_fenced(next).await.unwrap());
+            let known = match told {
+                Some(Claim::Taken(_)) => 2,
+                Some(Claim::Refused { .. }) | None => 1,
+            };
+            left_out += u64::from(epoch.0 > last.0 + known);
+            (owner, last) = (next, epoch);
+        }
+        hasty.close().await;
+    }
+    patient.close().await;
 }
 
 async fn address_where_nothing_answers_is_named(database: Arc<Database>) {
