@@ -381,25 +381,31 @@ impl Stage<'_> {
         ))
     }
 
-    /// Waits until no shard has moved for longer than a move hesitates; gives the count of steps.
+    /// Waits until an earlier fault has no consequences any more: no shard has moved for longer than
+    /// a move hesitates, and no client was refused or cut off. Gives the count of steps.
     async fn at_rest(&self) -> Result<f64> {
-        let mut steps = self.cluster.sum_over_nodes(DUTIES).await?;
+        let noticed = || {
+            let progress = self.progress;
+            progress.unavailable() + progress.unknown() + progress.cut_off()
+        };
+        let mut seen = (self.cluster.sum_over_nodes(DUTIES).await?, noticed());
         let (mut since, began) = (Instant::now(), Instant::now());
         while since.elapsed() < REST {
             sleep(LOOK).await;
-            let now = self.cluster.sum_over_nodes(DUTIES).await?;
-            if (now - steps).abs() > 0.5 {
-                (steps, since) = (now, Instant::now());
+            let now = (self.cluster.sum_over_nodes(DUTIES).await?, noticed());
+            if (now.0 - seen.0).abs() > 0.5 || now.1 != seen.1 {
+                (seen, since) = (now, Instant::now());
             }
-            ensure!(began.elapsed() < REST_MAX, "shards move without end");
+            ensure!(began.elapsed() < REST_MAX, "it does not come to rest");
         }
-        Ok(steps)
+        Ok(seen.0)
     }
 
     async fn kill_replica(&mut self) -> Result<String> {
         let replica = self
             .random
             .usize(0..self.cluster.database().addresses().len());
+        self.at_rest().await?;
         let before = self.mark();
         self.cluster.database().each("kill", replica).await?;
         let took = self.works().await?;
