@@ -106,9 +106,11 @@ pub const MEMBERSHIP_INBOX_MAX: usize = 1_024;
 /// Announcements waiting for the bus. When full the newest is dropped: it is told again.
 pub const ANNOUNCEMENTS_MAX: usize = 256;
 
-/// Calls of the database about shards that one role has under way. More wait in order. A node
-/// that takes over takes hundreds at once; each is two or three round trips.
-pub const REGISTRY_CALLS_MAX: usize = 64;
+/// Calls of the database about shards that one role has under way. More wait in order. Enough to
+/// keep the database busy; a node that takes over takes hundreds of shards, and with 64 at once, of
+/// two roles on three nodes, each call waited in the database for all the others: on a slow
+/// machine past its time-out, to be asked again, without end.
+pub const REGISTRY_CALLS_MAX: usize = 16;
 /// How long packets wait for a shard that was promised to us: several times what a planned move
 /// takes, far less than a client waits.
 pub const EXPECTED_FOR: Duration = Duration::from_secs(1);
