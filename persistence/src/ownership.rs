@@ -15,7 +15,7 @@ pub struct Incarnation(pub u64);
 
 impl Incarnation {
     /// The owner, as stored, of a shard that was released.
-    pub(crate) const NOBODY: Self = Self(0);
+    pub const NOBODY: Self = Self(0);
 }
 
 /// What owns shards, each with epochs of its own. Numbers are for ever.
@@ -69,18 +69,22 @@ pub enum Claim {
 
 /// A shard's owner, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) incarnation: Incarnation,
-    pub(crate) epoch: Epoch,
+pub struct Owner {
+    /// Who.
+    pub incarnation: Incarnation,
+    /// Under which epoch.
+    pub epoch: Epoch,
 }
 
 /// What a taker has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Fence that incarnation, if any, and then take the shard under the epoch, if its row is
     /// still as read.
     Take {
+        /// Whom to fence.
         fence: Option<Incarnation>,
+        /// The epoch to take or found.
         epoch: Epoch,
     },
     /// Give up.
@@ -88,12 +92,8 @@ pub(crate) enum Step {
 }
 
 /// Decides from a shard's row (`None`: never taken) what `taker` has to do.
-pub(crate) fn decide(
-    row: Option<Owner>,
-    kind: ShardKind,
-    taker: Incarnation,
-    from: TakeFrom,
-) -> Step {
+#[must_use]
+pub fn decide(row: Option<Owner>, kind: ShardKind, taker: Incarnation, from: TakeFrom) -> Step {
     let Some(owner) = row else {
         return Step::Take {
             fence: None,

@@ -196,15 +196,20 @@ impl<'a> RoomJudge<'a> {
             return;
         };
         self.claimed.insert(index);
+        // Which of several attempts it was, nobody can tell once its text is redacted.
+        let unknown = |index: &&usize| self.operations[**index].outcome == Outcome::Unknown;
+        let unclear = made.text.is_none()
+            && !acked.contains(&index)
+            && candidates.iter().filter(fits).filter(unknown).count() > 1;
         let named = made.kind == Kind::NamedMessage;
         let began = candidates
             .iter()
-            .filter(|candidate| named || **candidate == index)
+            .filter(|candidate| named || unclear || **candidate == index)
             .map(|candidate| self.operations[*candidate].began)
             .min()
             .unwrap_or(0);
         let text = self.operations[index].change.text;
-        self.log.explain(offset, began, text);
+        self.log.explain(offset, began, text.filter(|_| !unclear));
     }
 
     fn claimable(&self, index: usize, made: &Change) -> bool {

@@ -291,7 +291,9 @@ impl RoomState {
 
     /// When [`tick`](Self::tick) is next of use.
     pub(crate) fn timer_due(&self, now: Instant) -> Option<Instant> {
-        let flush = self.unsaved_at.map(|at| at + CURSOR_FLUSH_AFTER);
+        // Without a move there is nothing to flush, however long ago it was thought so.
+        let unsaved = self.cursors.unsaved_since().and(self.unsaved_at);
+        let flush = unsaved.map(|at| at + CURSOR_FLUSH_AFTER);
         match (self.listeners.roster_due(now), flush) {
             (Some(roster), Some(flush)) => Some(roster.min(flush)),
             (roster, flush) => roster.or(flush),

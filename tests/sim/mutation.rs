@@ -1,0 +1,122 @@
+//! The musts of DESIGN §4, each broken on purpose.
+
+use rookery_loadtest::checker::Verdict;
+
+use crate::judge::{Found, Kind};
+
+/// One rule broken. What the store does for one node differs from what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// The fence is said to be open without reading it.
+    FenceNotRead,
+    /// The fence is read when the write begins, not when it is complete.
+    FenceBeforeWrite,
+    /// The fence is not read after waking.
+    FenceNotReadAfterWaking,
+    /// Rows of the log are read at one replica.
+    RowsAtOneReplica,
+    /// The list is read at one replica.
+    ListAtOneReplica,
+    /// A claim or fence is taken for done before a quorum has learned of it.
+    ClaimNotLearned,
+    /// Adopted rows are not written again.
+    NoTailRewrite,
+    /// The list is not at quorum before the first append.
+    ListNotAwaited,
+    /// Entries of different lists are merged.
+    ListsMerged,
+    /// No list: the highest epoch wins.
+    HighestEpochWins,
+    /// A row derived from an event overwrites what another event left.
+    DerivedOverwrites,
+    /// The sent id of a voided event answers a retry.
+    VoidSentIdBelieved,
+    /// The sent ids of a former owner are forgotten.
+    SentIdsForgotten,
+    /// Marks, members and deletions of voided events count.
+    VoidDerivedCounts,
+    /// A cursor is what was written last.
+    CursorOverwritten,
+    /// A commit is said to be durable when one replica has it.
+    AckAtOneReplica,
+    /// One event of a group is not written.
+    EventLeftOut,
+}
+
+impl Mutation {
+    pub(crate) const ALL: [Self; 17] = [
+        Self::FenceNotRead,
+        Self::FenceBeforeWrite,
+        Self::FenceNotReadAfterWaking,
+        Self::RowsAtOneReplica,
+        Self::ListAtOneReplica,
+        Self::ClaimNotLearned,
+        Self::NoTailRewrite,
+        Self::ListNotAwaited,
+        Self::ListsMerged,
+        Self::HighestEpochWins,
+        Self::DerivedOverwrites,
+        Self::VoidSentIdBelieved,
+        Self::SentIdsForgotten,
+        Self::VoidDerivedCounts,
+        Self::CursorOverwritten,
+        Self::AckAtOneReplica,
+        Self::EventLeftOut,
+    ];
+
+    /// Those that the test suite shows to be found. The others are rarer than it has time for;
+    /// `docs/simulation.md` says how far they were searched.
+    pub(crate) const FOUND: [Self; 13] = [
+        Self::FenceNotRead,
+        Self::ClaimNotLearned,
+        Self::HighestEpochWins,
+        Self::RowsAtOneReplica,
+        Self::ListAtOneReplica,
+        Self::NoTailRewrite,
+        Self::ListNotAwaited,
+        Self::VoidSentIdBelieved,
+        Self::SentIdsForgotten,
+        Self::VoidDerivedCounts,
+        Self::CursorOverwritten,
+        Self::AckAtOneReplica,
+        Self::EventLeftOut,
+    ];
+
+    /// Whether one of these is what breaking this rule leads to.
+    pub(crate) fn is_shown_by(self, found: &[Found]) -> bool {
+        found.iter().any(|it| self.shows(it.kind))
+    }
+
+    fn shows(self, kind: Kind) -> bool {
+        use Verdict::{
+            Conflict, CursorBackwards, Divergent, Duplicate, Gap, Lost, Phantom, Reordered,
+            UnreadWrong,
+        };
+        let of_the_log = matches!(
+            kind,
+            Kind::Wrong(Lost | Duplicate | Phantom | Gap | Reordered | Conflict) | Kind::Trace
+        );
+        match self {
+            Self::FenceNotRead
+            | Self::FenceBeforeWrite
+            | Self::FenceNotReadAfterWaking
+            | Self::RowsAtOneReplica
+            | Self::ListAtOneReplica
+            | Self::ClaimNotLearned
+            | Self::NoTailRewrite
+            | Self::ListNotAwaited
+            | Self::ListsMerged
+            | Self::HighestEpochWins
+            | Self::AckAtOneReplica
+            | Self::EventLeftOut => of_the_log,
+            Self::DerivedOverwrites | Self::VoidDerivedCounts => {
+                of_the_log || kind == Kind::Wrong(Divergent) || kind == Kind::Wrong(UnreadWrong)
+            }
+            Self::VoidSentIdBelieved => {
+                matches!(kind, Kind::Wrong(Lost | Conflict) | Kind::Trace)
+            }
+            Self::SentIdsForgotten => matches!(kind, Kind::Wrong(Duplicate | Conflict)),
+            Self::CursorOverwritten => matches!(kind, Kind::Wrong(CursorBackwards)),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What a client does, and when it is done.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use rookery_loadtest::{
+    client::{Command, command},
+    workload::Weights,
+};
+use tokio::time::{Duration, Instant};
+
+use crate::client::{Client, resume};
+
+/// Rooms of a run. The last is created in the middle of it.
+pub(crate) const ROOMS: [&str; 3] = ["red", "blue", "late"];
+/// Clients, each a user with one device. The first creates the rooms and never leaves.
+pub(crate) const CLIENTS: u32 = 4;
+/// Commands of one client under way at once.
+const IN_FLIGHT_MAX: usize = 8;
+
+/// How far a run is, told by the driver; and how far its clients are.
+#[derive(Default)]
+pub(crate) struct Stage {
+    state: Mutex<StageState>,
+}
+
+#[derive(Default)]
+struct StageState {
+    phase: Phase,
+    /// Where every replica must come to.
+    heads: BTreeMap<String, u64>,
+    /// Clients that have done what the phase asks.
+    ready: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Random commands.
+    #[default]
+    Work,
+    /// Nothing new; what is open is finished.
+    Drain,
+    /// Every replica comes to its room's head.
+    Settle,
+    Done,
+}
+
+impl Stage {
+    pub(crate) fn begin(&self, phase: Phase) {
+        let mut state = self.state.lock().expect("no panic while held");
+        state.phase = phase;
+        state.ready = 0;
+    }
+
+    pub(crate) fn come_to(&self, heads: BTreeMap<String, u64>) {
+        self.state.lock().expect("no panic while held").heads = heads;
+        self.begin(Phase::Settle);
+    }
+
+    pub(crate) fn all_ready(&self) -> bool {
+        self.state.lock().expect("no panic while held").ready == CLIENTS
+    }
+
+    fn phase(&self) -> Phase {
+        self.state.lock().expect("no panic while held").phase
+    }
+
+    fn is_there(&self, client: &Client) -> bool {
+        let state = self.state.lock().expect("no panic while held");
+        let mut heads = state.heads.iter();
+        heads.all(|(room, head)| client.has(room, *head))
+    }
+
+    fn ready(&self) {
+        self.state.lock().expect("no panic while held").ready += 1;
+    }
+}
+
+/// What a client remembers between two things it does.
+struct Mind {
+    next: Instant,
+    serial: u64,
+    last_send: Option<Command>,
+    created: [bool; ROOMS.len()],
+    weights: Weights,
+    told: Phase,
+}
+
+impl Client {
+    /// Works, and does what each phase asks, until the run is done.
+    pub(crate) async fn run(mut self, stage: Arc<Stage>) {
+        let mut mind = Mind {
+            next: Instant::now(),
+            serial: 0,
+            last_send: None,
+            created: [false; ROOMS.len()],
+            weights: Weights {
+                rooms: 0,
+                history: 8,
+                rejoin: 3,
+                ..Weights::default()
+            },
+            told: Phase::Work,
+        };
+        loop {
+            self.step().await;
+            let now = Instant::now();
+            let phase = stage.phase();
+            if phase == Phase::Done {
+                return self.finish();
+            }
+            if now >= mind.next {
+                let pause = match phase {
+                    Phase::Work => self.dice.u64(5..=150),
+                    _ => 200,
+                };
+                mind.next = now + Duration::from_millis(pause);
+                match phase {
+                    Phase::Work => self.act(&mut mind).await,
+                    _ => self.tidy_up(&mut mind),
+                }
+            }
+            let done = self.retries.is_empty()
+                && self.in_flight() == 0
+                && self.streams.len() == ROOMS.len();
+            let there = phase == Phase::Drain || phase == Phase::Settle && stage.is_there(&self);
+            if mind.told != phase && phase != Phase::Work && done && there {
+                mind.told = phase;
+                stage.ready();
+            }
+        }
+    }
+
+    /// Repeats what is open, and joins every room that has no stream.
+    fn tidy_up(&mut self, mind: &mut Mind) {
+        if let Some(again) = self.retries.pop_front() {
+            self.invoke(again);
+        }
+        for (index, room) in ROOMS.into_iter().enumerate() {
+            if self.number == 0 && !mind.created[index] {
+                mind.created[index] = true;
+                self.create(room);
+            }
+            if !self.streams.contains_key(room) && !self.is_joining(room) {
+                let join = self.replicas.get(room).map(resume);
+                self.invoke(join.unwrap_or_else(|| command::join_after(room, 0)));
+            }
+        }
+    }
+
+    async fn act(&mut self, mind: &mut Mind) {
+        if self.dice.u8(0..150) == 0 {
+            return self.reconnect().await;
+        }
+        if self.in_flight() >= IN_FLIGHT_MAX {
+            return;
+        }
+        if self.dice.u8(0..3) == 0
+            && let Some(again) = self.retries.pop_front()
+        {
+            self.invoke(again);
+            return;
+        }
+        let index = self.dice.usize(0..ROOMS.len());
+        let room = ROOMS[index];
+        if self.number == 0 && !mind.created[index] {
+            // The last room begins in the middle of whatever goes on.
+            if index < 2 || self.dice.u8(0..30) == 0 {
+                mind.created[index] = true;
+                self.create(room);
+            }
+            return;
+        }
+        if !self.streams.contains_key(room) {
+            if !self.is_joining(room) {
+                self.enter(room);
+            }
+            return;
+        }
+        let burst = if self.dice.u8(0..6) == 0 {
+            self.dice.u8(2..=5)
+        } else {
+            1
+        };
+        for _ in 0..burst {
+            self.change(room, mind);
+        }
+    }
+
+    fn create(&mut self, room: &str) {
+        let others: Vec<String> = (1..CLIENTS).map(user_name).collect();
+        let some = self.dice.usize(0..=others.len());
+        let members: Vec<&str> = others[..some].iter().map(String::as_str).collect();
+        self.invoke(command::create_group(room, true, &members, room));
+    }
+
+    fn enter(&mut self, room: &str) {
+        let join = match self.replicas.get(room).filter(|it| it.head() > 0) {
+            Some(replica) => resume(replica),
+            None if self.dice.bool() => command::join_after(room, 0),
+            None => command::join_last(room, 5),
+        };
+        self.invoke(join);
+    }
+
+    fn change(&mut self, room: &str, mind: &mut Mind) {
+        let Some(replica) = self.replicas.get(room) else {
+            return;
+        };
+        if self.number != 0 && self.dice.u8(0..40) == 0 {
+            self.invoke(command::leave(room, false));
+            return;
+        }
+        // A user presses send twice: the same command again, also after its ack.
+        if self.dice.u8(0..12) == 0
+            && let Some(again) = mind.last_send.clone()
+        {
+            self.invoke(again);
+            return;
+        }
+        mind.serial += 1;
+        let command = mind
+            .weights
+            .choose(replica, &self.user, mind.serial, &mut self.dice);
+        if matches!(command, Command::Send(_)) {
+            mind.last_send = Some(command.clone());
+        }
+        self.invoke(command);
+    }
+}
+
+/// The user of a client.
+pub(crate) fn user_name(number: u32) -> String {
+    format!("u{number}")
+}
