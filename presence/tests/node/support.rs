@@ -110,16 +110,7 @@ impl World {
     }
 
     pub(crate) async fn gateway(&self, incarnation: u64) -> Gateway {
-        let me = EndpointId::new(Role::Gateway, incarnation);
-        let inbox = Inbox::open(&self.bus, &me).await.unwrap();
-        let links = Links::new(Arc::clone(&self.bus), me, incarnation);
-        let node = self.node.endpoint().clone();
-        Gateway {
-            links,
-            inbox,
-            node,
-            packets: VecDeque::new(),
-        }
+        Gateway::on(&self.bus, incarnation, self.node.endpoint().clone()).await
     }
 
     /// Sends a notice as a rooms node does.
@@ -174,6 +165,22 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// A gateway that talks to that node.
+    pub(crate) async fn on(bus: &Arc<dyn Bus>, incarnation: u64, node: EndpointId) -> Self {
+        let me = EndpointId::new(Role::Gateway, incarnation);
+        Self {
+            inbox: Inbox::open(bus, &me).await.unwrap(),
+            links: Links::new(Arc::clone(bus), me, incarnation),
+            node,
+            packets: VecDeque::new(),
+        }
+    }
+
+    /// Talks to another node from now on.
+    pub(crate) fn turn_to(&mut self, node: &EndpointId) {
+        self.node = node.clone();
+    }
+
     pub(crate) fn send(&self, body: Body) {
         self.links.to(&self.node).send(body);
     }
@@ -307,6 +314,17 @@ impl Gateway {
 
     pub(crate) async fn asked_to_announce(&mut self) {
         assert!(matches!(self.next().await, Body::Reannounce(_)));
+    }
+}
+
+/// What an update shows.
+pub(crate) fn status_of(delivery: &UserDelivery) -> Status {
+    let Some(user_delivery::Body::Signal(signal)) = &delivery.body else {
+        panic!("no signal but {delivery:?}");
+    };
+    match v1::Signal::decode(signal.clone()).unwrap().body {
+        Some(v1::signal::Body::Presence(presence)) => presence.status(),
+        other => panic!("no presence but {other:?}"),
     }
 }
 
