@@ -43,9 +43,10 @@ pub const OWNER_RETRY: Duration = Duration::from_millis(50);
 /// Longest such pause.
 pub const OWNER_RETRY_MAX: Duration = Duration::from_millis(400);
 /// How long the answer of a lost owner is waited for, where asking another could do a thing twice.
-/// Longer than an answer takes that is on its way; then UNAVAILABLE.
+/// Much longer than an answer takes that is on its way: an owner that hands its shard over has
+/// finished what was in flight, and answers though it owns nothing any more. Then UNAVAILABLE.
 /// Metric: `rookery_gateway_requests_abandoned_total`.
-pub const DOUBT_GRACE: Duration = Duration::from_millis(500);
+pub const DOUBT_GRACE: Duration = Duration::from_secs(1);
 
 /// A resync without an answer is sent again after this time, which doubles up to
 /// [`RESYNC_RETRY_MAX`]. Longer than a room takes to wake.

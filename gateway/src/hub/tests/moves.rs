@@ -11,8 +11,12 @@ use rookery_proto::{
 use super::fakes::*;
 use crate::{
     hub::input::{Input, LinkPacket, Resynced},
-    limits::RESYNC_SESSIONS_MAX,
+    limits::{DOUBT_GRACE, RESYNC_SESSIONS_MAX},
 };
+
+/// How long a lost owner's answer is waited for.
+#[expect(clippy::cast_possible_truncation, reason = "a second")]
+const GRACE_MS: u64 = DOUBT_GRACE.as_millis() as u64;
 
 fn named(text: &str) -> Command {
     Command::Send(v1::Send {
@@ -212,7 +216,7 @@ fn edit_in_flight_at_a_lost_owner_is_unavailable_soon_unless_it_answers() {
         bench.command(2, "1", edit(3));
         let number = check_asked(&mut bench, &rooms(), &["edit 3"])[0];
         bench.own_rooms(Some(new_rooms()), 2);
-        bench.wait(450);
+        bench.wait(GRACE_MS - 50);
         bench.no_packet();
         check(&ada, &[]);
         if answers {
@@ -289,7 +293,7 @@ fn later_command_of_a_session_waits_for_one_in_doubt_and_others_do_not() {
     check_asked(&mut bench, &new_rooms(), &["bob's next"]);
     bench.link_from(new_rooms(), vec![reply(number, appended(9))]);
     check(&bob, &["ack 1"]);
-    bench.wait(600);
+    bench.wait(GRACE_MS + 100);
     check(&ada, &["error 1 UNAVAILABLE"]);
     check_asked(&mut bench, &new_rooms(), &["two", "three"]);
 }
@@ -337,7 +341,7 @@ fn silent_node_leaves_no_edit_waiting_for_its_deadline() {
     let ada = bench.login(2, "ada");
     bench.command(2, "1", edit(3));
     bench.link(Role::Rooms, vec![LinkPacket::Silent]);
-    bench.wait(600);
+    bench.wait(GRACE_MS + 100);
     check(&ada, &["error 1 UNAVAILABLE"]);
 }
 
