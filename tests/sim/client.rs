@@ -68,6 +68,8 @@ pub(crate) struct Client {
     session_id: u64,
     gateway: Gateway,
     pub(crate) streams: BTreeMap<String, Stream>,
+    /// The newest epoch whose events were shown, by room: an older answer is of no owner.
+    pub(crate) floors: BTreeMap<String, u64>,
     pub(crate) replicas: BTreeMap<String, Replica>,
     pending: BTreeMap<u64, Pending>,
     pub(crate) retries: VecDeque<Command>,
@@ -96,6 +98,7 @@ impl Client {
             session_id: 0,
             gateway,
             streams: BTreeMap::new(),
+            floors: BTreeMap::new(),
             replicas: BTreeMap::new(),
             pending: BTreeMap::new(),
             retries: VecDeque::new(),

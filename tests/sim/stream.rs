@@ -40,7 +40,9 @@ impl Client {
             _ => None,
         };
         let known = self.streams.get(&join.room);
-        let stale = known.is_some_and(|it| joined.epoch < it.epoch || joined.head < it.last);
+        let floor = self.floors.get(&join.room).copied().unwrap_or_default();
+        let stale = joined.epoch < floor
+            || known.is_some_and(|it| joined.epoch < it.epoch || joined.head < it.last);
         if let Some(replica) = self.replicas.get_mut(&join.room) {
             replica.join(joined, after);
         }
@@ -62,7 +64,9 @@ impl Client {
 
     /// Tells the session to join again, which it does.
     fn resume_room(&mut self, room: &str) {
-        self.streams.remove(room);
+        if let Some(stream) = self.streams.remove(room) {
+            self.floors.insert(room.to_owned(), stream.epoch);
+        }
         let body = notice::Body::ResumeRoom(v1::ResumeRoom {
             room: room.to_owned(),
         });
