@@ -2,8 +2,8 @@
 //!
 //! A node is dead to an observer when, by the observer's own monotonic clock, both hold at once:
 //! - the bus has carried no serving heartbeat of it for [`BUS_SILENCE`];
-//! - its row in the table was the same in two reads, the second begun at least [`ROW_SILENCE`]
-//!   after the first had ended, both after the last heartbeat, and the second still fresh.
+//! - its row in the table was not newer in the second of two reads, begun at least
+//!   [`ROW_SILENCE`] after the first had ended, both after the last heartbeat, and still fresh.
 //!
 //! And the observer must have served all the while: what it did not hear while it was cut off
 //! itself is no evidence. A wrong verdict harms nothing, because the fence decides.
@@ -69,7 +69,7 @@ pub(crate) struct Known {
 /// What reads of the table show of one row.
 #[derive(Debug)]
 struct RowWatch {
-    /// Number of the heartbeat in it; `None`: there is no row.
+    /// Number of the newest heartbeat that was in it; `None`: there was no row.
     number: Option<u64>,
     /// End of the first read that showed this.
     since: Instant,
@@ -129,7 +129,9 @@ impl Known {
             still: None,
         };
         match &mut self.row {
-            Some(row) if row.number == number => {
+            // A smaller number is older: its last write has reached few replicas, and this read
+            // asked others. That it comes and goes is no sign of life.
+            Some(row) if number <= row.number => {
                 if row.since < quiet_since {
                     *row = fresh;
                 } else if started.saturating_duration_since(row.since) >= ROW_SILENCE {

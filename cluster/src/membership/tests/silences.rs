@@ -91,6 +91,21 @@ fn both_silences_make_dead() {
     check(&[(0, Row(1)), (2_020, Row(1))], 2_100, Life::Dead);
 }
 
+/// Found by the simulation (seed 120): the last write of the dead had reached one replica of three.
+#[test]
+fn row_that_comes_and_goes_with_the_replicas_asked_is_no_sign_of_life() {
+    check(
+        &[(0, B(1)), (500, Row(5)), (2_020, Row(4)), (3_600, Row(5))],
+        3_700,
+        Life::Dead,
+    );
+    check(
+        &[(0, B(1)), (500, Row(5)), (2_020, NoRow), (3_600, Row(6))],
+        3_700,
+        Life::Alive,
+    );
+}
+
 #[test]
 fn one_silence_is_not_enough() {
     // Silent on the bus, the row goes on.
