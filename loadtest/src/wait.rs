@@ -17,3 +17,16 @@ pub async fn eventually(what: &str, within: Duration, mut condition: impl FnMut(
         sleep(POLL_INTERVAL).await;
     }
 }
+
+/// As [`eventually`], for tests without a runtime.
+///
+/// # Panics
+/// As [`eventually`].
+pub fn eventually_blocking(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + within;
+    while !condition() {
+        let now = std::time::Instant::now();
+        assert!(now < deadline, "{what}: not within {within:?}");
+        std::thread::park_timeout(POLL_INTERVAL);
+    }
+}

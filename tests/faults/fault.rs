@@ -309,23 +309,25 @@ impl Stage<'_> {
         Ok(format!("{name} without NATS for {held:.1?}"))
     }
 
+    fn losers(&self, of_nodes: bool) -> &[Member] {
+        match of_nodes {
+            true => &self.cluster.nodes,
+            false => &self.cluster.gateways,
+        }
+    }
+
     async fn lose_messages(&mut self) -> Result<String> {
         let one_in = self.random.u64(5..50);
-        let losers = if self.random.bool() {
-            &self.cluster.nodes
-        } else {
-            &self.cluster.gateways
-        };
-        let count = || losers.iter().map(Member::lost).sum::<u64>();
-        let before = count();
-        for member in losers {
+        let of_nodes = self.random.bool();
+        let before: u64 = self.losers(of_nodes).iter().map(Member::lost).sum();
+        for member in self.losers(of_nodes) {
             member.lose(&Loss::OneIn(one_in));
         }
-        sleep(Duration::from_millis(self.random.u64(2_000..5_000))).await;
-        for member in losers {
+        self.hold(2_000, 5_000).await;
+        for member in self.losers(of_nodes) {
             member.lose(&Loss::None);
         }
-        let lost = count() - before;
+        let lost = self.losers(of_nodes).iter().map(Member::lost).sum::<u64>() - before;
         ensure!(lost > 0, "nothing was published, so nothing was lost");
         Ok(format!("{lost} messages lost, one in {one_in}"))
     }

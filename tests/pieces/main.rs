@@ -17,9 +17,10 @@ use std::{
     env,
     io::Write as _,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use rookery_loadtest::wait::eventually_blocking;
 use tempfile::TempDir;
 
 /// Did what was asked.
@@ -63,14 +64,9 @@ fn rookery(arguments: &[&str]) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let until = Instant::now() + DEADLINE;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > until {
-            let _ = child.kill();
-            panic!("{arguments:?} does not end");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually_blocking(&format!("{arguments:?} ends"), DEADLINE, || {
+        child.try_wait().unwrap().is_some()
+    });
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ended {

@@ -28,11 +28,11 @@ fn binary() -> &'static Path {
 /// Asks again as long as nobody owns the room.
 async fn served<T>(mut ask: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T> {
     let until = Instant::now() + DEADLINE;
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
     loop {
+        pace.tick().await;
         match ask().await {
-            Err(error) if error.code() == Some(Code::Unavailable) && Instant::now() < until => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) if error.code() == Some(Code::Unavailable) && Instant::now() < until => {}
             answer => return Ok(answer?),
         }
     }

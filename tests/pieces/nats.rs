@@ -5,9 +5,10 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use rookery_loadtest::wait::eventually_blocking;
 use tempfile::TempDir;
 
 use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, rookery, skip};
@@ -50,11 +51,9 @@ impl Server {
             url: format!("nats://127.0.0.1:{port}"),
             process,
         };
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < until, "nats-server does not start");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        eventually_blocking("nats-server starts", Duration::from_secs(20), || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         Some(server)
     }
 

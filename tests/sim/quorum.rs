@@ -19,6 +19,8 @@ use crate::{
     world::{Process, World, mostly_short},
 };
 
+/// A transaction on a cell that nobody contends for.
+const CHEAP_TRANSACTION: Duration = Duration::from_millis(3);
 pub(crate) const REPLICAS: usize = 3;
 pub(crate) const QUORUM: usize = 2;
 /// How long a request waits for its quorum; then its outcome is unknown.
@@ -268,7 +270,8 @@ impl Quorum {
         decide: impl Fn(Option<Value>) -> Option<Value> + Send,
     ) -> Fate {
         if self.is_cheap(cell) {
-            sleep(Duration::from_millis(3)).await;
+            // Simulated time: what three phases on a quiet day take.
+            sleep(CHEAP_TRANSACTION).await;
             let cheap = &mut self.state().cheap;
             let Some(value) = decide(cheap.get(&cell).copied()) else {
                 return Fate::Refused;
@@ -305,10 +308,10 @@ impl Quorum {
                 Err(error) => Fate::Unknown(error),
             };
         }
-        let later = self.state().dice.u64(0..3_000);
+        let later = Duration::from_millis(self.state().dice.u64(0..3_000));
         let quorum = Arc::clone(self);
         let learn = async move {
-            sleep(Duration::from_millis(later)).await;
+            sleep(later).await;
             for replica in &mut quorum.state().replicas {
                 replica.commit(cell, ballot, value);
             }
