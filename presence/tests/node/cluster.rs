@@ -12,15 +12,15 @@ use rookery_cluster::{
     MembershipConfig, MembershipPorts, Ownership, Placement as _, Role, SystemClock, membership,
     placement::rendezvous,
 };
-use rookery_persistence::{Incarnation, SqliteConfig, SqliteStore, Store};
+use rookery_persistence::{Incarnation, Store};
 use rookery_presence::{PresenceConfig, PresenceNode, PresencePorts, start};
 use rookery_proto::{
     link::{WatchUser, packet::Body, reply, user_request::Command},
     shard::Shard,
-    v1::presence::Status,
+    v1::{self, presence::Status},
 };
 
-use super::support::{Gateway, caller, eventually, pass, status_of};
+use super::support::{Gateway, TestStore, caller, eventually, pass, status_of};
 
 #[derive(Default)]
 struct Table(Mutex<BTreeMap<EndpointId, LivenessRow>>);
@@ -47,11 +47,10 @@ struct Cluster {
 impl Cluster {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = SqliteConfig::new(folder.path().join("presence.db"));
         Self {
             bus: Arc::default(),
             table: Arc::default(),
-            store: Arc::new(SqliteStore::open(config).unwrap()),
+            store: Arc::new(TestStore::open(folder.path())),
             _folder: folder,
         }
     }
@@ -108,6 +107,28 @@ async fn owned_by(placement: &ClusterPlacement, user: &str, node: &EndpointId) {
     .await;
 }
 
+/// The next answer. A node that took shards may ask for announcements at any time before it.
+async fn answer(gateway: &mut Gateway) -> reply::Result {
+    loop {
+        match gateway.next().await {
+            Body::Reply(reply) => return reply.result.unwrap(),
+            Body::Reannounce(_) => {}
+            other => panic!("no reply but {other:?}"),
+        }
+    }
+}
+
+/// What the answer to a watcher shows.
+fn shown(answer: reply::Result) -> Status {
+    match answer {
+        reply::Result::Ack(v1::Ack {
+            result: Some(v1::ack::Result::Presence(list)),
+            ..
+        }) => list.users[0].status(),
+        other => panic!("no presence but {other:?}"),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn user_whose_shard_moves_is_never_offline_and_is_announced_again() {
     let cluster = Cluster::new();
@@ -117,23 +138,18 @@ async fn user_whose_shard_moves_is_never_offline_and_is_announced_again() {
     let mut gateway = Gateway::on(&cluster.bus(), 7, one.endpoint().clone()).await;
     gateway.open(10, &user, "phone");
     pass(100).await;
-    assert_eq!(gateway.watch(20, &user).await, (Status::Online, 0));
+    let watch = || Some(Command::Watch(WatchUser {}));
+    gateway.request(20, caller(20, "watcher", ""), &user, watch());
+    assert_eq!(shown(answer(&mut gateway).await), Status::Online);
 
     let (two, _) = cluster.node(2).await;
     owned_by(&placement, &user, two.endpoint()).await;
     // The first one sends on who asks it.
     gateway.turn_to(one.endpoint());
-    let watch = || Some(Command::Watch(WatchUser {}));
     gateway.request(21, caller(21, "watcher", ""), &user, watch());
-    let answer = loop {
-        match gateway.next().await {
-            Body::Reply(reply) => break reply.result,
-            Body::Reannounce(_) => {}
-            other => panic!("no reply but {other:?}"),
-        }
-    };
-    let Some(reply::Result::NotOwner(elsewhere)) = answer else {
-        panic!("not sent on: {answer:?}");
+    let elsewhere = match answer(&mut gateway).await {
+        reply::Result::NotOwner(elsewhere) => elsewhere,
+        other => panic!("not sent on: {other:?}"),
     };
     assert_eq!(elsewhere.owner, two.endpoint().as_str());
 
@@ -146,15 +162,7 @@ async fn user_whose_shard_moves_is_never_offline_and_is_announced_again() {
     let told = tokio::time::timeout(Duration::from_secs(30), async {
         while seen.last() != Some(&Status::Online) {
             match gateway.next().await {
-                Body::Reply(reply) => match reply.result {
-                    Some(reply::Result::Ack(ack)) => match ack.result {
-                        Some(rookery_proto::v1::ack::Result::Presence(list)) => {
-                            seen.push(list.users[0].status());
-                        }
-                        other => panic!("no presence but {other:?}"),
-                    },
-                    other => panic!("no ack but {other:?}"),
-                },
+                Body::Reply(reply) => seen.push(shown(reply.result.unwrap())),
                 Body::Reannounce(_) => {}
                 Body::UserDelivery(delivery) => seen.push(status_of(&delivery)),
                 other => panic!("unexpected {other:?}"),

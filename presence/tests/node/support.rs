@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::pending,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -59,11 +60,7 @@ impl World {
     /// A node that knows nothing yet.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = SqliteConfig::new(folder.path().join("presence.db"));
-        let store = Arc::new(TestStore {
-            sqlite: Arc::new(SqliteStore::open(config).unwrap()),
-            trouble: watch::Sender::new(Trouble::None),
-        });
+        let store = Arc::new(TestStore::open(folder.path()));
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
         let incarnation = 9;
         let links = Links::new(
@@ -388,6 +385,15 @@ pub(crate) struct TestStore {
 }
 
 impl TestStore {
+    /// A new one without trouble in that folder.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let config = SqliteConfig::new(folder.join("presence.db"));
+        Self {
+            sqlite: Arc::new(SqliteStore::open(config).unwrap()),
+            trouble: watch::Sender::new(Trouble::None),
+        }
+    }
+
     async fn call<T, F>(
         &self,
         call: impl FnOnce(Arc<SqliteStore>) -> F + Send + 'static,
@@ -442,6 +448,47 @@ impl Store for TestStore {
             .await
     }
 
+    async fn register_node(&self, node: &str, incarnation: Incarnation) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        self.call(move |store| async move { store.register_node(&node, incarnation).await })
+            .await
+    }
+
+    async fn take_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        node: &str,
+        incarnation: Incarnation,
+        from: TakeFrom,
+    ) -> Result<Claim, StoreError> {
+        let node = node.to_owned();
+        self.call(move |store| async move {
+            store
+                .take_shard(kind, shard, &node, incarnation, from)
+                .await
+        })
+        .await
+    }
+
+    async fn release_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        incarnation: Incarnation,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        self.call(
+            move |store| async move { store.release_shard(kind, shard, incarnation, epoch).await },
+        )
+        .await
+    }
+
+    async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {
+        self.call(move |store| async move { store.is_fenced(incarnation).await })
+            .await
+    }
+
     fn durability(&self) -> String {
         self.sqlite.durability()
     }
@@ -450,31 +497,6 @@ impl Store for TestStore {
     }
     async fn close(&self) {
         self.sqlite.close().await;
-    }
-    async fn register_node(&self, _: &str, _: Incarnation) -> Result<(), StoreError> {
-        unreachable!("{NOT_FOR_PRESENCE}")
-    }
-    async fn take_shard(
-        &self,
-        _: ShardKind,
-        _: Shard,
-        _: &str,
-        _: Incarnation,
-        _: TakeFrom,
-    ) -> Result<Claim, StoreError> {
-        unreachable!("{NOT_FOR_PRESENCE}")
-    }
-    async fn release_shard(
-        &self,
-        _: ShardKind,
-        _: Shard,
-        _: Incarnation,
-        _: Epoch,
-    ) -> Result<(), StoreError> {
-        unreachable!("{NOT_FOR_PRESENCE}")
-    }
-    async fn is_fenced(&self, _: Incarnation) -> Result<bool, StoreError> {
-        unreachable!("{NOT_FOR_PRESENCE}")
     }
     async fn commit(&self, _: &[RoomWrite]) -> Result<(), StoreError> {
         unreachable!("{NOT_FOR_PRESENCE}")
