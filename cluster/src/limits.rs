@@ -81,11 +81,16 @@ pub const STORE_FAILING_AFTER: Duration = Duration::from_secs(2);
 pub const SETTLE_AFTER: Duration = Duration::from_secs(2);
 /// A shard moves when another node has been its home for this long.
 pub const MOVE_AFTER: Duration = Duration::from_secs(5);
-/// Shards of one node that move at once: few, because each costs the database two lightweight
-/// transactions that the rooms of all moving shards wait for, and many nodes may give to one.
+/// Shards of one role of a node that move at once, those that wait for an answer included.
 pub const MOVES_MAX: usize = 2;
-/// The same for a node that leaves: it has a grace period to keep.
+/// The same for a node that leaves.
 pub const MOVES_LEAVING_MAX: usize = 8;
+/// Moves of one role of a node begin this far apart. Each costs the database two lightweight
+/// transactions, and a busy room that moves waits behind those of all others: with as many under
+/// way as the database could take, its pause was three times as long (docs/reliability.md).
+pub const MOVE_SPACING: Duration = Duration::from_millis(90);
+/// The same for a node that leaves: it has a grace period to keep.
+pub const MOVE_SPACING_LEAVING: Duration = Duration::from_millis(20);
 /// An offer without answer is repeated this often.
 pub const OFFER_REPEAT: Duration = Duration::from_millis(250);
 /// An offer without answer is withdrawn after this long.
@@ -96,7 +101,7 @@ pub const DUTY_RETRY: Duration = Duration::from_millis(500);
 pub const DEAD_KEPT: Duration = Duration::from_secs(60);
 /// Nodes known at once. Further ones are not heard, with an error in the log.
 pub const NODES_MAX: usize = 1_024;
-/// How often time is looked at.
+/// How often time is looked at; by a node that leaves, each [`MOVE_SPACING_LEAVING`].
 pub const MEMBERSHIP_TICK: Duration = Duration::from_millis(50);
 /// Duties waiting for whoever performs them. Each shard has one unanswered at most, so this
 /// cannot be reached by one who answers.

@@ -235,6 +235,8 @@ async fn due(way: &mut watch::Receiver<Way>, read_at: Instant, direction: Direct
         let keeps = way.borrow_and_update().keeps(direction);
         let passing = async {
             match keeps {
+                // A timer that is due at once still waits for the next millisecond.
+                Some(Duration::ZERO) => {}
                 Some(delay) => sleep_until(read_at + delay).await,
                 None => std::future::pending().await,
             }

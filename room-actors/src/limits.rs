@@ -118,7 +118,10 @@ const _: () = assert!(SENT_RESULTS_MAX > 2 * IN_FLIGHT_EVENTS_MAX);
 /// Hashes of older client ids kept, a room (some 4 MiB). When full all are forgotten, and the next
 /// send of each user reads the store.
 pub const SENT_HASHES_MAX: usize = 262_144;
-/// Client ids of one user read when it first sends one. A user with more reads one id per send.
+/// Sends of one user, after the room woke, that read one id each. All its ids are read then: for
+/// who says one thing and for the first words after a shard moved that would be a long read.
+pub const SENT_LOAD_AFTER: usize = 4;
+/// Client ids of one user read at once. A user with more reads one id per send.
 pub const SENT_LOAD_MAX: u32 = 4_096;
 
 /// Sessions listening to one room on one node. Beyond: `LIMIT_REACHED`.

@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     endpoint::EndpointId,
-    limits::{DUTY_RETRY, MOVE_AFTER, MOVES_LEAVING_MAX, MOVES_MAX, OFFER_REPEAT, OFFER_TIMEOUT},
+    limits::{
+        DUTY_RETRY, MOVE_AFTER, MOVE_SPACING, MOVE_SPACING_LEAVING, MOVES_LEAVING_MAX, MOVES_MAX,
+        OFFER_REPEAT, OFFER_TIMEOUT,
+    },
 };
 
 /// What the node must do about a shard. `Take`, `StopAdmitting` and `Release` are answered.
@@ -145,6 +148,8 @@ pub(crate) struct Keeper {
     holds: BTreeMap<Shard, Hold>,
     /// Not to be taken before then.
     retry: BTreeMap<Shard, Instant>,
+    /// When the last move began.
+    moved: Option<Instant>,
 }
 
 impl Keeper {
@@ -154,6 +159,7 @@ impl Keeper {
             incarnation,
             holds: BTreeMap::new(),
             retry: BTreeMap::new(),
+            moved: None,
         }
     }
 
@@ -172,7 +178,7 @@ impl Keeper {
     pub(crate) fn decide(&mut self, view: &View, mode: Mode, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         self.retry.retain(|_, at| now < *at);
-        let mut moving = self.holds.values().filter(|it| it.is_moving()).count();
+        let mut may_move = self.may_move(mode, now);
         for shard in Shard::all() {
             let Some(hold) = self.holds.get_mut(&shard) else {
                 let is_mine = view.home(shard) == Some(&self.me);
@@ -199,15 +205,30 @@ impl Keeper {
                 hold,
                 view,
                 mode,
-                &mut moving,
+                may_move,
                 now,
                 &mut outcome,
             );
-            if was_moving && !hold.is_moving() {
-                moving -= 1;
+            if !was_moving && hold.is_moving() {
+                may_move = false;
+                self.moved = Some(now);
             }
         }
         outcome
+    }
+
+    /// Whether a move may begin, one at a time.
+    fn may_move(&self, mode: Mode, now: Instant) -> bool {
+        let (spacing, max) = match mode {
+            Mode::Still => return false,
+            Mode::Settling | Mode::Serving => (MOVE_SPACING, MOVES_MAX),
+            Mode::Leaving => (MOVE_SPACING_LEAVING, MOVES_LEAVING_MAX),
+        };
+        let moving = self.holds.values().filter(|it| it.is_moving()).count();
+        moving < max
+            && self
+                .moved
+                .is_none_or(|at| now.duration_since(at) >= spacing)
     }
 
     /// A step of a move, told by another node.
@@ -365,7 +386,7 @@ fn advance(
     hold: &mut Hold,
     view: &View,
     mode: Mode,
-    moving: &mut usize,
+    may_move: bool,
     now: Instant,
     outcome: &mut Outcome,
 ) {
@@ -381,8 +402,7 @@ fn advance(
             let Some(to) = home else {
                 // Nobody else is there. Who leaves lets go all the same.
                 *elsewhere = None;
-                if mode == Mode::Leaving && *moving < MOVES_LEAVING_MAX {
-                    *moving += 1;
+                if mode == Mode::Leaving && may_move {
                     *hold = Hold::Closing { epoch, to: None };
                     outcome.duties.push(Duty::StopAdmitting { shard, to: None });
                 }
@@ -392,15 +412,8 @@ fn advance(
                 *elsewhere = Some((to.clone(), now));
             }
             let since = elsewhere.as_ref().map_or(now, |(_, since)| *since);
-            let due = match mode {
-                Mode::Still => false,
-                Mode::Settling | Mode::Serving => {
-                    *moving < MOVES_MAX && now.duration_since(since) >= MOVE_AFTER
-                }
-                Mode::Leaving => *moving < MOVES_LEAVING_MAX,
-            };
-            if due && view.is_near(to) {
-                *moving += 1;
+            let due = mode == Mode::Leaving || now.duration_since(since) >= MOVE_AFTER;
+            if may_move && due && view.is_near(to) {
                 let offer = offer(me, to, shard, epoch);
                 *hold = Hold::Offered {
                     epoch,

@@ -12,7 +12,7 @@
 //!                                         Suspended ──── fenced (from anywhere) ────► Fenced
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rookery_proto::{ids::Epoch, link::Load, shard::Shard};
 use tokio::time::Instant;
@@ -27,8 +27,9 @@ use super::{
 use crate::{
     endpoint::{EndpointId, Role},
     limits::{
-        BEAT_INTERVAL, BEAT_SPACING_MIN, BUS_SILENCE, DEAF_AFTER, ROW_INTERVAL, SETTLE_AFTER,
-        STORE_FAILING_AFTER, TABLE_READ_INTERVAL, TABLE_READ_INTERVAL_SUSPECT,
+        BEAT_INTERVAL, BEAT_SPACING_MIN, BUS_SILENCE, DEAF_AFTER, MEMBERSHIP_TICK,
+        MOVE_SPACING_LEAVING, ROW_INTERVAL, SETTLE_AFTER, STORE_FAILING_AFTER, TABLE_READ_INTERVAL,
+        TABLE_READ_INTERVAL_SUSPECT,
     },
     placement::Owners,
 };
@@ -251,6 +252,14 @@ impl Member {
         self.observer
             .known()
             .map(move |(_, known)| (&known.beat, known.life(now)))
+    }
+
+    /// How long after a tick the next is wanted.
+    pub(crate) fn tick_interval(&self) -> Duration {
+        match self.standing {
+            Standing::Leaving => MOVE_SPACING_LEAVING,
+            _ => MEMBERSHIP_TICK,
+        }
     }
 
     /// Takes one input at the observer's own time and says what to do.

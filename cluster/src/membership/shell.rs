@@ -12,7 +12,7 @@ use rookery_proto::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -285,8 +285,7 @@ impl Shell {
         mut asked: mpsc::Receiver<Request>,
         mut table_out: mpsc::Receiver<Input>,
     ) {
-        let mut tick = interval(MEMBERSHIP_TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = Instant::now();
         loop {
             let input = tokio::select! {
                 biased;
@@ -320,7 +319,10 @@ impl Shell {
                         None => continue,
                     },
                 },
-                _ = tick.tick() => Input::Tick,
+                () = sleep_until(tick) => {
+                    tick = Instant::now() + self.member.tick_interval();
+                    Input::Tick
+                }
             };
             let effects = self.member.handle(input, Instant::now());
             for effect in effects {

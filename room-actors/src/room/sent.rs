@@ -7,7 +7,7 @@ use rookery_proto::ids::{Epoch, Offset, UserId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::limits::{Memory, SENT_HASHES_MAX};
+use crate::limits::{Memory, SENT_HASHES_MAX, SENT_LOAD_AFTER};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SentResult {
@@ -24,9 +24,9 @@ pub(super) enum Known {
     Sent(SentResult),
     /// It was not sent within the time we remember.
     New,
-    /// The user's ids are not in memory.
+    /// The user sends often: all its ids are to be read at once.
     NeedSender,
-    /// Memory has forgotten some of the user's ids; this may be one.
+    /// This may be one of the user's ids that are not in memory.
     NeedSentId,
 }
 
@@ -42,6 +42,8 @@ struct UserSent {
     older: FxHashSet<u64>,
     /// Every id within the time is in `results` or `older`.
     complete: bool,
+    /// The store was asked for all of them; it may have more than it gives.
+    loaded: bool,
 }
 
 /// Sent ids of a room.
@@ -72,7 +74,7 @@ impl SentIds {
             return if self.from_the_beginning {
                 Known::New
             } else {
-                Known::NeedSender
+                self.need_one(user, client_id)
             };
         };
         if let Some(result) = sent.results.get(client_id) {
@@ -85,6 +87,13 @@ impl SentIds {
         if sent.complete && !sent.older.contains(&xxh3_64(client_id.as_bytes())) {
             return Known::New;
         }
+        if !sent.complete && !sent.loaded && sent.results.len() >= SENT_LOAD_AFTER {
+            return Known::NeedSender;
+        }
+        self.need_one(user, client_id)
+    }
+
+    fn need_one(&self, user: &UserId, client_id: &str) -> Known {
         match &self.absent {
             Some((absent_user, absent)) if absent_user == user && absent == client_id => Known::New,
             _ => Known::NeedSentId,
@@ -145,6 +154,7 @@ impl SentIds {
         self.users.retain(|_, sent| {
             sent.older = FxHashSet::default();
             sent.complete = false;
+            sent.loaded = false;
             sent.results.retain(|_, result| result.offset > committed);
             !sent.results.is_empty()
         });
@@ -169,7 +179,9 @@ impl SentIds {
         for row in rows.into_iter().rev() {
             self.learn_row(row, epochs, head);
         }
-        self.users.entry(user.clone()).or_default().complete = complete;
+        let sent = self.users.entry(user.clone()).or_default();
+        sent.complete = complete;
+        sent.loaded = true;
     }
 
     /// Takes what the store has of one id.
@@ -246,8 +258,25 @@ mod tests {
         );
         assert_eq!(
             SentIds::new(false, Memory::default()).find(&user("a"), "x", 0),
-            Known::NeedSender
+            Known::NeedSentId
         );
+    }
+
+    #[test]
+    fn user_who_goes_on_sending_is_loaded_once() {
+        let mut sent = SentIds::new(false, Memory::default());
+        let (ada, epochs) = (user("a"), EpochList::default());
+        for n in 1..=SENT_LOAD_AFTER as u64 {
+            let id = n.to_string();
+            assert_eq!(sent.find(&ada, &id, 1_000), Known::NeedSentId);
+            sent.learn_sent_id(ada.clone(), id.clone(), Vec::new(), &epochs, Offset(n));
+            assert_eq!(sent.find(&ada, &id, 1_000), Known::New);
+            sent.insert(&ada, &id, result(n), Offset(n));
+        }
+        assert_eq!(sent.find(&ada, "more", 1_000), Known::NeedSender);
+        sent.learn_sender(&ada, Vec::new(), &epochs, Offset(9));
+        assert_eq!(sent.find(&ada, "more", 1_000), Known::New);
+        assert_eq!(sent.find(&ada, "1", 1_000), Known::Sent(result(1)));
     }
 
     #[test]
@@ -303,6 +332,6 @@ mod tests {
             Known::Sent(result(2))
         );
         assert_eq!(sent.find(&user("a"), "done", 1_000), Known::NeedSentId);
-        assert_eq!(sent.find(&user("b"), "x", 1_000), Known::NeedSender);
+        assert_eq!(sent.find(&user("b"), "x", 1_000), Known::NeedSentId);
     }
 }
