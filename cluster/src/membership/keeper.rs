@@ -148,8 +148,32 @@ pub(crate) struct Keeper {
     holds: BTreeMap<Shard, Hold>,
     /// Not to be taken before then.
     retry: BTreeMap<Shard, Instant>,
-    /// When the last move began.
-    moved: Option<Instant>,
+    /// When a shard was offered last.
+    offered: Option<Instant>,
+}
+
+/// How many moves may begin now.
+struct Pace {
+    free: usize,
+    /// The last offer is long enough ago.
+    due: bool,
+    offered: bool,
+}
+
+impl Pace {
+    /// Whether a shard may be offered: one at a time.
+    fn offer(&mut self) -> bool {
+        let may = self.due && !self.offered && self.free > 0;
+        self.offered |= may;
+        may
+    }
+
+    /// Whether a shard may be released to nobody: no room waits for the next owner.
+    fn let_go(&mut self) -> bool {
+        let may = self.free > 0;
+        self.free = self.free.saturating_sub(1);
+        may
+    }
 }
 
 impl Keeper {
@@ -159,7 +183,7 @@ impl Keeper {
             incarnation,
             holds: BTreeMap::new(),
             retry: BTreeMap::new(),
-            moved: None,
+            offered: None,
         }
     }
 
@@ -178,7 +202,7 @@ impl Keeper {
     pub(crate) fn decide(&mut self, view: &View, mode: Mode, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         self.retry.retain(|_, at| now < *at);
-        let mut may_move = self.may_move(mode, now);
+        let mut pace = self.pace(mode, now);
         for shard in Shard::all() {
             let Some(hold) = self.holds.get_mut(&shard) else {
                 let is_mine = view.home(shard) == Some(&self.me);
@@ -198,37 +222,36 @@ impl Keeper {
                 self.holds.remove(&shard);
                 continue;
             }
-            let was_moving = hold.is_moving();
             advance(
                 &self.me,
                 shard,
                 hold,
                 view,
                 mode,
-                may_move,
+                &mut pace,
                 now,
                 &mut outcome,
             );
-            if !was_moving && hold.is_moving() {
-                may_move = false;
-                self.moved = Some(now);
-            }
+        }
+        if pace.offered {
+            self.offered = Some(now);
         }
         outcome
     }
 
-    /// Whether a move may begin, one at a time.
-    fn may_move(&self, mode: Mode, now: Instant) -> bool {
+    fn pace(&self, mode: Mode, now: Instant) -> Pace {
         let (spacing, max) = match mode {
-            Mode::Still => return false,
+            Mode::Still => (MOVE_SPACING, 0),
             Mode::Settling | Mode::Serving => (MOVE_SPACING, MOVES_MAX),
             Mode::Leaving => (MOVE_SPACING_LEAVING, MOVES_LEAVING_MAX),
         };
         let moving = self.holds.values().filter(|it| it.is_moving()).count();
-        moving < max
-            && self
-                .moved
-                .is_none_or(|at| now.duration_since(at) >= spacing)
+        let since = self.offered.map(|at| now.duration_since(at));
+        Pace {
+            free: max.saturating_sub(moving),
+            due: since.is_none_or(|since| since >= spacing),
+            offered: false,
+        }
     }
 
     /// A step of a move, told by another node.
@@ -386,7 +409,7 @@ fn advance(
     hold: &mut Hold,
     view: &View,
     mode: Mode,
-    may_move: bool,
+    pace: &mut Pace,
     now: Instant,
     outcome: &mut Outcome,
 ) {
@@ -402,7 +425,7 @@ fn advance(
             let Some(to) = home else {
                 // Nobody else is there. Who leaves lets go all the same.
                 *elsewhere = None;
-                if mode == Mode::Leaving && may_move {
+                if mode == Mode::Leaving && pace.let_go() {
                     *hold = Hold::Closing { epoch, to: None };
                     outcome.duties.push(Duty::StopAdmitting { shard, to: None });
                 }
@@ -413,7 +436,7 @@ fn advance(
             }
             let since = elsewhere.as_ref().map_or(now, |(_, since)| *since);
             let due = mode == Mode::Leaving || now.duration_since(since) >= MOVE_AFTER;
-            if may_move && due && view.is_near(to) {
+            if due && view.is_near(to) && pace.offer() {
                 let offer = offer(me, to, shard, epoch);
                 *hold = Hold::Offered {
                     epoch,
