@@ -66,7 +66,7 @@ impl Cluster {
         match it.phase {
             Phase::Idle => {
                 if state.epoch + 1 == owner {
-                    let no_one_to_fence = owner == 1;
+                    let no_one_to_fence = owner == 1 || state.released;
                     if no_one_to_fence || self.rule == Rule::EpochBeforeFence {
                         push(Act::TakeEpoch);
                     } else {
@@ -77,19 +77,22 @@ impl Cluster {
             Phase::Fencing => {
                 if self.rule == Rule::EpochBeforeFence {
                     push(Act::Fence);
-                } else if self.fence_learned(quorum, owner) {
+                } else if self.fence_learned(quorum, owner) || state.released {
                     push(Act::TakeEpoch);
                 }
             }
             Phase::Waking => {
-                if self.fence_learned(quorum, owner) {
+                if self.may_release(state, owner) {
+                    push(Act::Release);
+                }
+                if it.after_release || self.fence_learned(quorum, owner) {
                     self.reads(state, owner, Read::Lists, steps);
                     self.reads(state, owner, Read::Rows, steps);
                 }
             }
             Phase::Adopted => {
                 let adopted = it.list.rows_to(it.adopted);
-                if adopted & !quorum == 0 || self.rule == Rule::NoRewrite {
+                if adopted & !quorum == 0 || it.at_rest || self.rule == Rule::NoRewrite {
                     push(Act::Rewritten);
                 }
             }
@@ -105,8 +108,18 @@ impl Cluster {
             }
             Phase::Confirmed => push(Act::Serve),
             Phase::Empty => push(Act::ServeEmpty),
-            Phase::EmptyServed => push(Act::SendList),
-            Phase::Serving => self.serving_acts(state, owner, steps),
+            Phase::EmptyServed => {
+                push(Act::SendList);
+                if self.may_release(state, owner) {
+                    push(Act::Release);
+                }
+            }
+            Phase::Serving => {
+                if self.may_release(state, owner) {
+                    push(Act::Release);
+                }
+                self.serving_acts(state, owner, steps);
+            }
             Phase::Stopped => {}
         }
     }
@@ -153,6 +166,25 @@ impl Cluster {
             earlier_acked = false;
             offset += 1;
         }
+    }
+
+    /// Whether the owner may give the shard away: the room is not awake, or nothing is on its way.
+    pub(crate) fn may_release(&self, state: &State, owner: Epoch) -> bool {
+        let it = state.owner(owner);
+        let finished = match it.phase {
+            Phase::Waking => {
+                let read = Read::Lists.by(owner) | Read::Rows.by(owner);
+                state.at_any() & read == 0
+            }
+            Phase::EmptyServed => true,
+            Phase::Serving => {
+                it.acked.count_ones() == u32::from(it.appended)
+                    || self.rule == Rule::ReleaseInFlight
+            }
+            _ => false,
+        };
+        // The last one has nobody to give it to.
+        finished && state.epoch == owner && owner < self.owners
     }
 
     /// Whether whoever reads the former owner's fence at a quorum from now on will see it.
@@ -210,12 +242,19 @@ impl Cluster {
             }
             Act::TakeEpoch => {
                 state.epoch = owner;
-                let fences_then = self.rule == Rule::EpochBeforeFence && owner > 1;
+                let after_release = std::mem::take(&mut state.released);
+                state.owner_mut(owner).after_release = after_release;
+                let fences_then =
+                    self.rule == Rule::EpochBeforeFence && owner > 1 && !after_release;
                 state.owner_mut(owner).phase = if fences_then {
                     Phase::Fencing
                 } else {
                     Phase::Waking
                 };
+            }
+            Act::Release => {
+                state.released = true;
+                state.stop(owner);
             }
             Act::Read(read, replica) => self.read(state, owner, read, replica),
             Act::Rewritten => {
@@ -319,6 +358,9 @@ impl Cluster {
         it.list = list.claimed_by(owner, it.adopted);
         it.lists_seen = 0;
         it.rows_seen = 0;
+        it.at_rest =
+            it.after_release && (newest + 1 == owner || self.rule == Rule::AtRestByRelease);
+        it.after_release = false;
         let never_was = newest == 0 && rows == 0;
         it.phase = if never_was && self.rule == Rule::FirstEventClaims {
             Phase::Empty

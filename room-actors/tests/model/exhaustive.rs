@@ -116,6 +116,13 @@ impl Model for Cluster {
                 state.void & state.sent != 0
             }),
             Property::sometimes(
+                "a room at rest is served without being written again",
+                |cluster: &Self, state: &State| {
+                    let last = state.owner(cluster.owners);
+                    last.at_rest && last.adopted > 0 && last.served
+                },
+            ),
+            Property::sometimes(
                 "the first owner stops with a row on its way",
                 |_, state: &State| {
                     let first = state.owner(1);

@@ -45,11 +45,17 @@ pub(crate) enum Rule {
     FenceReadAtOneReplica,
     /// Calls a write complete that reached one replica.
     WriteAtOneReplica,
+
+    // ---- of planned moves (ADR 0008) ------------------------------------------------------------
+    /// Takes a room for at rest because its shard was released, whatever epoch its list ends with.
+    AtRestByRelease,
+    /// Releases the shard while rows are on their way.
+    ReleaseInFlight,
 }
 
 impl Rule {
     /// Every rule with its name on the command line.
-    pub(crate) const ALL: [(Self, &'static str); 17] = [
+    pub(crate) const ALL: [(Self, &'static str); 19] = [
         (Self::AsDesigned, "as-designed"),
         (Self::FirstEventClaims, "first-event-claims"),
         (Self::NoFenceRead, "no-fence-read"),
@@ -67,6 +73,8 @@ impl Rule {
         (Self::EpochBeforeFence, "epoch-before-fence"),
         (Self::FenceReadAtOneReplica, "fence-read-at-one-replica"),
         (Self::WriteAtOneReplica, "write-at-one-replica"),
+        (Self::AtRestByRelease, "at-rest-by-release"),
+        (Self::ReleaseInFlight, "release-in-flight"),
     ];
 }
 

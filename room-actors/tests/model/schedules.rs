@@ -6,7 +6,7 @@ use super::{
     cluster::Cluster,
     rule::Rule,
     setting,
-    state::{Broken, State},
+    state::{Broken, Owner, State},
     walk::{Failure, replay, seed_of, walk},
 };
 
@@ -35,6 +35,8 @@ struct Tally {
     served_by_three: u64,
     /// A row that was sent is void.
     voided: u64,
+    /// An owner served rows of a room at rest.
+    at_rest: u64,
 }
 
 impl Tally {
@@ -46,6 +48,8 @@ impl Tally {
         self.acked_by_several += u64::from(acking.count() >= 2);
         self.served_by_three += u64::from(serving.count() >= 3);
         self.voided += u64::from(end.sent & end.void != 0);
+        let at_rest = |owner: &Owner| owner.at_rest && owner.served && owner.adopted > 0;
+        self.at_rest += u64::from(end.owners.iter().any(at_rest));
     }
 
     fn add(&mut self, other: &Self) {
@@ -55,6 +59,7 @@ impl Tally {
         self.acked_by_several += other.acked_by_several;
         self.served_by_three += other.served_by_three;
         self.voided += other.voided;
+        self.at_rest += other.at_rest;
     }
 }
 
@@ -112,6 +117,7 @@ fn check_survives(rule: Rule, schedules: u64) {
     assert!(tally.acked_by_several > twentieth, "{tally:?}");
     assert!(tally.served_by_three > 3 * twentieth, "{tally:?}");
     assert!(tally.voided > 3 * twentieth, "{tally:?}");
+    assert!(tally.at_rest > twentieth, "{tally:?}");
 }
 
 fn schedules() -> u64 {

@@ -104,7 +104,7 @@ impl Read {
 /// ```text
 /// Idle ─► Fencing ─► Waking ─► Adopted ─► Listed ─► Confirmed ─► Serving
 ///                       └► Empty ─► EmptyServed ─►┘                 (FirstEventClaims only)
-/// and from wherever it reads its fence, or a list newer than itself: ─► Stopped
+/// and from wherever it reads its fence, or a list newer than itself, or releases: ─► Stopped
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
@@ -126,7 +126,7 @@ pub(crate) enum Phase {
     Empty,
     /// Has told someone that the room is empty, and has written nothing.
     EmptyServed,
-    /// Is fenced or superseded, and knows it.
+    /// Is fenced or superseded, and knows it; or has released the shard.
     Stopped,
 }
 
@@ -136,6 +136,10 @@ pub(crate) struct Owner {
     pub(crate) phase: Phase,
     /// Whether it ever served.
     pub(crate) served: bool,
+    /// Nobody had the shard when it took it: the owner before had released it.
+    pub(crate) after_release: bool,
+    /// It took the room for at rest, and wrote no adopted row again.
+    pub(crate) at_rest: bool,
     /// The adopted prefix ends here.
     pub(crate) adopted: Offset,
     /// Rows appended behind it.
@@ -209,6 +213,8 @@ pub(crate) struct State {
     pub(crate) sent: u64,
     /// The epoch in the shard's row: linearizable, so one number.
     pub(crate) epoch: Epoch,
+    /// That row names nobody: the owner of this epoch released the shard.
+    pub(crate) released: bool,
     pub(crate) owners: [Owner; OWNERS_MAX as usize],
     /// Rows that were acknowledged.
     pub(crate) acked: u64,

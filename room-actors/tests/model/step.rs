@@ -27,6 +27,8 @@ pub(crate) enum Act {
     Fence,
     /// Sets the shard's epoch to its own.
     TakeEpoch,
+    /// Gives the shard to nobody, and ends.
+    Release,
     /// Reads at one replica; the read is over when enough of them answered.
     Read(Read, Replica),
     /// Goes on from writing the adopted rows again; the new list is sent.
@@ -59,6 +61,7 @@ impl fmt::Display for Step {
                 write!(f, "owner {owner} ")?;
                 match act {
                     Act::Fence => write!(f, "decides the fence of owner {}", owner - 1),
+                    Act::Release => f.write_str("releases the shard"),
                     Act::TakeEpoch => write!(f, "takes epoch {owner}"),
                     Act::Read(read, replica) => {
                         match read {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{
     cluster::Cluster,
-    state::{Broken, Epoch, OWNERS_MAX, Phase, REPLICAS, State},
-    step::{Replica, Step, Steps},
+    state::{Broken, Epoch, OWNERS_MAX, Owner, Phase, REPLICAS, State},
+    step::{Act, Replica, Step, Steps},
 };
 
 /// SplitMix64: small enough to be fast without optimisation.
@@ -41,6 +41,8 @@ struct Tempo {
     patience: [u32; OWNERS_MAX as usize],
     /// Writes that reach a replica late.
     late: [u64; REPLICAS],
+    /// Of so many chances to release a shard one is taken, where the owner has rows; 0: none.
+    release_one_in: [u64; OWNERS_MAX as usize],
 }
 
 impl Tempo {
@@ -57,10 +59,13 @@ impl Tempo {
         let mut patience = || random.below(12) as u32;
         let patience = [patience(), patience(), patience(), patience()];
         let late = [random.next(), random.next(), random.next()];
+        let mut release_one_in = || [0, 2, 16][random.below(3) as usize];
+        let release_one_in = [(); OWNERS_MAX as usize].map(|()| release_one_in());
         Self {
             weights,
             patience,
             late,
+            release_one_in,
         }
     }
 }
@@ -94,8 +99,11 @@ fn choose(
     let mut mover = 0;
     while mover < MOVERS {
         if mover < usize::from(cluster.owners) {
-            if cluster.is_over(state, mover as Epoch + 1) {
-                weights[mover] = 0;
+            let owner = mover as Epoch + 1;
+            if cluster.is_over(state, owner) {
+                if !cluster.may_release(state, owner) {
+                    weights[mover] = 0;
+                }
             } else {
                 all_over = false;
                 if state.owners[mover].phase == Phase::Idle {
@@ -117,12 +125,8 @@ fn choose(
         let step = if mover < usize::from(OWNERS_MAX) {
             steps.clear();
             cluster.acts(state, mover as Epoch + 1, steps);
-            let acts = steps.as_slice();
-            if acts.is_empty() {
-                None
-            } else {
-                Some(acts[random.below(acts.len() as u64) as usize])
-            }
+            let one_in = release_one_in(tempo, &state.owners[mover], mover);
+            act(steps.as_slice(), one_in, random)
         } else {
             arrival(state, tempo, random, mover - usize::from(OWNERS_MAX))
         };
@@ -142,6 +146,39 @@ fn choose(
         replica = (replica + 1) % REPLICAS;
     }
     None
+}
+
+/// Of how many chances to release a shard one is taken; 0: none. A release without rows says little.
+fn release_one_in(tempo: &Tempo, owner: &Owner, index: usize) -> u64 {
+    let without_rows = if owner.appended + owner.adopted == 0 {
+        32
+    } else {
+        1
+    };
+    tempo.release_one_in[index] * without_rows
+}
+
+/// One of what an owner may do; a release only once in so many chances.
+fn act(acts: &[Step], release_one_in: u64, random: &mut Random) -> Option<Step> {
+    let releases = |step: &Step| {
+        matches!(
+            step,
+            Step::Act {
+                act: Act::Release,
+                ..
+            }
+        )
+    };
+    let Some(release) = acts.iter().find(|step| releases(step)) else {
+        let index = random.below(acts.len() as u64) as usize;
+        return acts.get(index).copied();
+    };
+    if release_one_in > 0 && random.below(release_one_in) == 0 {
+        return Some(*release);
+    }
+    let index = random.below(acts.len() as u64 - 1) as usize;
+    let mut others = acts.iter().filter(|step| !releases(step));
+    others.nth(index).copied()
 }
 
 fn arrival(state: &State, tempo: &Tempo, random: &mut Random, replica: usize) -> Option<Step> {

@@ -104,3 +104,13 @@ fn fence_read_at_one_replica_is_caught() {
 fn write_complete_at_one_replica_is_caught() {
     check_caught(Rule::WriteAtOneReplica);
 }
+
+#[test]
+fn room_at_rest_by_release_alone_is_caught() {
+    check_caught(Rule::AtRestByRelease);
+}
+
+#[test]
+fn shard_released_with_rows_in_flight_is_caught() {
+    check_caught(Rule::ReleaseInFlight);
+}
