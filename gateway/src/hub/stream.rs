@@ -217,7 +217,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         self.pass_over_ahead(key, event.offset);
         self.append(key, Fresh::Event(Arc::clone(&event)));
         if let Some(user) = &event.left {
-            self.unseat_user(key, user);
+            self.unseat_user(key, user, event.offset);
         }
     }
 
@@ -256,16 +256,22 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         room.fresh.push(fresh);
     }
 
-    /// All sessions of a user who left stop listening; the room's owner knows.
-    fn unseat_user(&mut self, room: u32, user: &str) {
+    /// All sessions of a user who left by the event at that offset stop listening; the room's
+    /// owner knows. A session whose join was answered beyond it is of a user who came back.
+    fn unseat_user(&mut self, room: u32, user: &str, left_at: u64) {
         let is_theirs = |listener: &&Listener| {
             let who = self.sessions[listener.session as usize].who.as_ref();
             who.is_some_and(|who| who.user.as_str() == user)
         };
-        let listeners = &self.rooms[room as usize].listeners;
-        let theirs: Vec<u32> = listeners
+        let room_state = &self.rooms[room as usize];
+        let came_back = |listener: &&Listener| {
+            let mut ahead = room_state.ahead.iter();
+            ahead.any(|it| it.session == listener.session && it.offset > left_at)
+        };
+        let theirs: Vec<u32> = room_state
+            .listeners
             .iter()
-            .filter(is_theirs)
+            .filter(|listener| is_theirs(listener) && !came_back(listener))
             .map(|listener| listener.session)
             .collect();
         for session in theirs {

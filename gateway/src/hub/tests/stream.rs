@@ -26,6 +26,15 @@ fn signal(room: &str, except: u64) -> LinkPacket {
     }))
 }
 
+/// The event by which a user left.
+fn left(room: &str, offset: u64, user: &str) -> LinkPacket {
+    let event = Arc::into_inner(room_event(room, 1, offset));
+    LinkPacket::Event(Arc::new(RoomEvent {
+        left: Some(user.to_owned()),
+        ..event.unwrap()
+    }))
+}
+
 fn resync(bench: &mut Bench) -> rookery_proto::link::RoomResync {
     match bench.packet() {
         Packet::RoomResync(resync) => resync,
@@ -258,29 +267,34 @@ fn all_sessions_of_a_user_who_left_stop_listening() {
     for wire in [&one, &two, &bob] {
         check(wire, &["ack j"]);
     }
-    let left = room_event("r", 1, 5);
-    let left = RoomEvent {
-        left: Some("ada".to_owned()),
-        frame: SharedFrame::new(
-            Body::Event,
-            v1::Event {
-                offset: 5,
-                ..v1::Event::default()
-            }
-            .encode_to_vec()
-            .into(),
-        ),
-        room: left.room.clone(),
-        ..*left
-    };
-    bench.link(
-        Role::Rooms,
-        vec![LinkPacket::Event(Arc::new(left)), event("r", 1, 6)],
-    );
+    bench.link(Role::Rooms, vec![left("r", 5, "ada"), event("r", 1, 6)]);
     check(&one, &["event 5"]);
     check(&two, &["event 5"]);
     check(&bob, &["event 5", "event 6"]);
     bench.no_packet();
+}
+
+#[test]
+fn user_who_left_and_came_back_behind_a_hole_goes_on_listening() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 4);
+    // What came after 4 is lost on the way; meanwhile ada left and joined again.
+    bench.join(1, "r", 1, 7);
+    let asked = resync(&mut bench);
+    assert_eq!(asked.after_offset, 4);
+    bench.link(
+        Role::Rooms,
+        vec![
+            event("r", 1, 5),
+            left("r", 6, "ada"),
+            event("r", 1, 7),
+            event("r", 1, 8),
+        ],
+    );
+    check(&ada, &["ack j", "ack j", "event 8"]);
+    check(&bob, &["ack j", "event 5", "event 6", "event 7", "event 8"]);
 }
 
 #[test]
