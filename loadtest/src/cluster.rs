@@ -166,6 +166,12 @@ impl Cluster {
         &self.options.database
     }
 
+    /// The keyspace of its own that it uses in the database.
+    #[must_use]
+    pub fn keyspace(&self) -> &str {
+        &self.keyspace
+    }
+
     /// The folder of data and logs.
     #[must_use]
     pub fn folder(&self) -> &Path {

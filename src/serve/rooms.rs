@@ -21,6 +21,7 @@ const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 /// The running rooms, and whoever brings them back.
 pub(super) struct Rooms {
     health: watch::Receiver<Health>,
+    placement: watch::Receiver<Arc<dyn Placement>>,
     stop: mpsc::Sender<(Duration, oneshot::Sender<StopReport>)>,
 }
 
@@ -29,16 +30,15 @@ struct Keeper {
     limits: RoomLimits,
     node: RoomsNode,
     shown: watch::Sender<Health>,
+    placement: watch::Sender<Arc<dyn Placement>>,
     stop: mpsc::Receiver<(Duration, oneshot::Sender<StopReport>)>,
 }
 
 impl Rooms {
-    /// Starts them; also says who owns what as the first incarnation sees it.
-    pub(super) async fn start(
-        ground: Arc<Ground>,
-        limits: RoomLimits,
-    ) -> anyhow::Result<(Self, Arc<dyn Placement>)> {
+    /// Starts them.
+    pub(super) async fn start(ground: Arc<Ground>, limits: RoomLimits) -> anyhow::Result<Self> {
         let (node, placement) = begin(&ground, limits).await?;
+        let (seen, placement) = watch::channel(placement);
         let (shown, health) = watch::channel(node.health().borrow().clone());
         let (stop, stopped) = mpsc::channel(1);
         let keeper = Keeper {
@@ -46,15 +46,25 @@ impl Rooms {
             limits,
             node,
             shown,
+            placement: seen,
             stop: stopped,
         };
         spawn(TaskKind::Service, "rooms keeper", keeper.run());
-        Ok((Self { health, stop }, placement))
+        Ok(Self {
+            health,
+            placement,
+            stop,
+        })
     }
 
     /// The latest health.
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Who owns what, as the latest incarnation sees it: a former one learns nothing any more.
+    pub(super) fn placement(&self) -> watch::Receiver<Arc<dyn Placement>> {
+        self.placement.clone()
     }
 
     /// Returns when the rooms no longer serve and nobody brings them back, and says why.
@@ -114,8 +124,11 @@ impl Keeper {
                     let _ = report.send(self.node.stop(grace).await);
                     return;
                 }
-                node = rejoin(&self.ground, self.limits), if fenced && self.ground.is_cluster() => {
+                (node, placement) = rejoin(&self.ground, self.limits),
+                    if fenced && self.ground.is_cluster() =>
+                {
                     std::mem::replace(&mut self.node, node).abandon();
+                    self.placement.send_replace(placement);
                 }
                 Ok(()) = health.changed() => {}
             }
@@ -124,12 +137,12 @@ impl Keeper {
 }
 
 /// Tries until it succeeds.
-async fn rejoin(ground: &Ground, limits: RoomLimits) -> RoomsNode {
+async fn rejoin(ground: &Ground, limits: RoomLimits) -> (RoomsNode, Arc<dyn Placement>) {
     loop {
         match begin(ground, limits).await {
-            Ok((node, _)) => {
+            Ok(back) => {
                 tracing::info!("rooms are back as a new incarnation");
-                return node;
+                return back;
             }
             Err(error) => {
                 let error = format!("{error:#}");

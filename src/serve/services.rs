@@ -65,10 +65,12 @@ impl Services {
             gateway: None,
         };
         if roles.rooms {
-            let (rooms, placement) = Rooms::start(Arc::clone(&ground), config.rooms).await?;
-            let (health, settled) = (rooms.health(), Settled::default());
+            let rooms = Rooms::start(Arc::clone(&ground), config.rooms).await?;
+            let (health, placement) = (rooms.health(), rooms.placement());
+            let settled = Settled::default();
             readiness.watch(Part::Rooms, move || {
-                reason(&health.borrow()).or_else(|| settled.reason(&*placement, Role::Rooms))
+                reason(&health.borrow())
+                    .or_else(|| settled.reason(&**placement.borrow(), Role::Rooms))
             });
             services.rooms = Some(rooms);
         }

@@ -15,6 +15,7 @@
 mod campaign;
 mod fault;
 mod network;
+mod owner;
 mod recovery;
 mod services;
 
