@@ -31,16 +31,13 @@ impl RoomState {
                 for user in members {
                     self.cursors.moved_by_event(user, cursor);
                 }
-                self.unsaved_at.get_or_insert(now.at);
             }
             Change::Message => {
                 self.cursors.moved_by_event(&pending.actor, cursor);
-                self.unsaved_at.get_or_insert(now.at);
             }
             Change::Joined { .. } => {
                 self.members.became_visible(1);
                 self.cursors.moved_by_event(&pending.actor, cursor);
-                self.unsaved_at.get_or_insert(now.at);
             }
             Change::Left => self.members.became_gone(),
             Change::Deleted => {
@@ -48,6 +45,9 @@ impl RoomState {
                 self.log.redact(entry.target);
             }
             Change::Edited | Change::Reacted => {}
+        }
+        if self.cursors.unsaved_since().is_some() {
+            self.unsaved_at.get_or_insert(now.at);
         }
         let Offset(offset) = entry.offset;
         self.listeners.broadcast(

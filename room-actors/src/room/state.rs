@@ -78,7 +78,7 @@ pub(crate) struct RoomState {
     pub(super) draft_reads: Vec<ReadMove>,
     batches: VecDeque<Batch>,
     next_seq: u64,
-    /// Since when a cursor move waits to be written.
+    /// Since when a cursor move waits to be written; none, when none waits.
     pub(super) unsaved_at: Option<Instant>,
     /// Why nothing new is taken now.
     refusal: Option<WireError>,
@@ -291,9 +291,7 @@ impl RoomState {
 
     /// When [`tick`](Self::tick) is next of use.
     pub(crate) fn timer_due(&self, now: Instant) -> Option<Instant> {
-        // Without a move there is nothing to flush, however long ago it was thought so.
-        let unsaved = self.cursors.unsaved_since().and(self.unsaved_at);
-        let flush = unsaved.map(|at| at + CURSOR_FLUSH_AFTER);
+        let flush = self.unsaved_at.map(|at| at + CURSOR_FLUSH_AFTER);
         match (self.listeners.roster_due(now), flush) {
             (Some(roster), Some(flush)) => Some(roster.min(flush)),
             (roster, flush) => roster.or(flush),

@@ -1,5 +1,6 @@
 //! Edges of the machine, one by one. Here is what the tests share.
 
+mod cursors;
 mod messages;
 mod rooms;
 
