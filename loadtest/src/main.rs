@@ -21,6 +21,7 @@ use rookery_loadtest::{
     measure::{self, Demand},
     workload::{Progress, Workload},
 };
+use rookery_proto::errors::chain;
 
 /// Exit codes, as the README tells them.
 const UNSOUND: u8 = 1;
@@ -34,8 +35,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Proves that a Rookery server keeps its word: as a client only, over the wire.
 ///
-/// `record` runs many clients that send, edit, delete, react, read and list at random, reconnect
-/// and resume when they are cut off, and write all they did and saw to a history file. Kill and
+/// `record` runs many clients that send, edit, delete, react, read, list, leave and come back
+/// at random, reconnect and resume when they are cut off, and write all they did and saw to a history file. Kill and
 /// restart the server meanwhile as you like. At the end the clients come to rest, each room's log
 /// is read, and the history is judged.
 ///
@@ -372,11 +373,5 @@ fn say(line: &str) {
 
 /// An error with all its causes.
 fn complain(error: &dyn std::error::Error) {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    say(&format!("error: {line}"));
+    say(&format!("error: {}", chain(error)));
 }

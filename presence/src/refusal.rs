@@ -2,7 +2,7 @@
 
 use rookery_persistence::StoreError;
 use rookery_proto::{
-    errors::{Code, Fault, WireError, correlation_id, fault},
+    errors::{Code, Fault, WireError, chain, correlation_id, fault},
     v1,
 };
 
@@ -63,18 +63,6 @@ impl Refusal {
         }
         wire.into_frame(id)
     }
-}
-
-/// An error with all its causes, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

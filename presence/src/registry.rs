@@ -5,9 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rookery_cluster::holdings::{ShardRegistry, TakenFrom, Taking};
 use rookery_persistence::{Claim, Incarnation, ShardKind, Store, TakeFrom};
-use rookery_proto::{ids::Epoch, shard::Shard};
-
-use crate::refusal::chain;
+use rookery_proto::{errors::chain, ids::Epoch, shard::Shard};
 
 /// The shards of users, for one incarnation. Nothing acknowledged rests on them, so nobody is
 /// fenced, and where nobody else can live no database is asked.

@@ -1,6 +1,7 @@
-//! The wire's closed table of errors: code, whether a retry helps, who is at fault.
+//! The wire's closed table of errors: code, whether a retry helps, who is at fault. And how any
+//! error is written to the log.
 
-use std::time::Duration;
+use std::{error::Error, fmt::Write as _, time::Duration};
 
 use crate::v1;
 pub use crate::v1::error::Code;
@@ -113,4 +114,40 @@ pub const fn retryable(code: Code) -> bool {
 #[must_use]
 pub fn correlation_id(random: u64) -> String {
     format!("{random:016x}")
+}
+
+/// An error with all its causes, for the log: `what: cause: cause`.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(text, ": {error}").expect("writing to a string cannot fail");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot start")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("file is locked")]
+    struct Inner(#[source] std::fmt::Error);
+
+    #[test]
+    fn chain_names_every_cause_once_and_in_order() {
+        let error = Outer(Inner(std::fmt::Error));
+        let deepest = std::fmt::Error;
+        assert_eq!(
+            chain(&error),
+            format!("cannot start: file is locked: {deepest}")
+        );
+        assert_eq!(chain(&deepest), deepest.to_string());
+    }
 }

@@ -16,6 +16,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use ractor::ActorRef;
 use rookery_cluster::task::{TaskKind, spawn};
 use rookery_persistence::{Incarnation, RoomWrite, Store, StoreError};
+use rookery_proto::errors::chain;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -24,7 +25,6 @@ use tokio::{
 
 use self::order::Order;
 use crate::{
-    error_chain::error_chain,
     health::HealthCell,
     limits::{COMMIT_BACKOFF_MAX, COMMIT_BACKOFF_MIN, GROUP_BYTES_MAX, GROUP_ROWS_MAX},
     metrics,
@@ -106,7 +106,7 @@ struct Trouble {
 impl Trouble {
     fn of(error: &StoreError) -> Self {
         Self {
-            reason: error_chain(error),
+            reason: chain(error),
             told: match error {
                 StoreError::Full { .. } => "storage full",
                 StoreError::Unknown { .. }

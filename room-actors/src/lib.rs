@@ -20,7 +20,6 @@ mod room;
 pub mod limits;
 
 mod commit;
-mod error_chain;
 mod health;
 mod host;
 pub mod metrics;

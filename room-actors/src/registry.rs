@@ -5,9 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rookery_cluster::holdings::{ShardRegistry, TakenFrom, Taking};
 use rookery_persistence::{Claim, Incarnation, ShardKind, Store, TakeFrom};
-use rookery_proto::{ids::Epoch, shard::Shard};
-
-use crate::error_chain::error_chain;
+use rookery_proto::{errors::chain, ids::Epoch, shard::Shard};
 
 /// The shards of rooms, for one incarnation.
 pub(crate) struct RoomShards {
@@ -36,7 +34,7 @@ impl ShardRegistry for RoomShards {
                 epoch,
             },
             Err(error) => {
-                let error = error_chain(&error);
+                let error = chain(&error);
                 tracing::warn!(shard.number = shard.number(), error, "shard not taken");
                 Taking::Failed
             }
@@ -49,7 +47,7 @@ impl ShardRegistry for RoomShards {
             .release_shard(ShardKind::Rooms, shard, self.incarnation, epoch)
             .await;
         if let Err(error) = &released {
-            let error = error_chain(error);
+            let error = chain(error);
             tracing::warn!(shard.number = shard.number(), error, "shard not released");
         }
         released.is_ok()

@@ -4,12 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use rookery_cluster::Clock;
 use rookery_persistence::{Store, StoreError, limits::SENT_ID_TTL};
+use rookery_proto::errors::chain;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{
-    error_chain::error_chain,
-    limits::{UPKEEP_INTERVAL, UPKEEP_ROWS_MAX},
-};
+use crate::limits::{UPKEEP_INTERVAL, UPKEEP_ROWS_MAX};
 
 /// Runs until it is aborted. A failure is logged and made good at the next turn.
 pub(crate) async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
@@ -18,7 +16,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     loop {
         turn.tick().await;
         if let Err(error) = expire(&*store, clock.now_ms()).await {
-            tracing::warn!(error = %error_chain(&error), "sent ids not expired");
+            tracing::warn!(error = %chain(&error), "sent ids not expired");
         }
     }
 }

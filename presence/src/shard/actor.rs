@@ -9,6 +9,7 @@ use rookery_cluster::{
     task::{TaskKind, spawn},
 };
 use rookery_proto::{
+    errors::chain,
     ids::{RoomId, SessionId, UserId},
     link::{Caller, UserRequest, user_request},
     v1,
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     metrics,
     push::{self, PushEvent, PushSink},
-    refusal::{Refusal, chain},
+    refusal::Refusal,
     user::{Address, Choice, Command, Effect, Now, Rules, SessionKey, User},
 };
 

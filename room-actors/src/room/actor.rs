@@ -15,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rookery_cluster::{EndpointId, LinkSender, Role, holdings::Held};
 use rookery_persistence::{RoomWrite, StoreError};
 use rookery_proto::{
-    errors::WireError,
+    errors::{WireError, chain},
     ids::RoomId,
     link::{self, packet, room_request::Command},
     shard::Shard,
@@ -36,7 +36,6 @@ use super::{
 };
 use crate::{
     commit::{RoomKey, Submission},
-    error_chain::error_chain,
     health::Health,
     host::{HostMsg, Shared},
     limits::{READ_DEADLINE, SENT_LOAD_MAX},
@@ -149,10 +148,7 @@ impl Actor for RoomActor {
         _myself: ActorRef<RoomMsg>,
         shell: &mut Shell,
     ) -> Result<(), ActorProcessingErr> {
-        shell
-            .wake()
-            .await
-            .map_err(|error| error_chain(&error).into())
+        shell.wake().await.map_err(|error| chain(&error).into())
     }
 
     async fn handle(
@@ -164,7 +160,7 @@ impl Actor for RoomActor {
         shell
             .handle(message)
             .await
-            .map_err(|error| error_chain(&error).into())
+            .map_err(|error| chain(&error).into())
     }
 }
 
@@ -473,7 +469,7 @@ impl Awake {
                     return Err(unavailable("the room has moved"));
                 }
                 Ok(Err(error)) => {
-                    let error = error_chain(&error);
+                    let error = chain(&error);
                     tracing::warn!(room.id = %args.room, need = need.name(), error, "read failed");
                     return Err(unavailable("storage unavailable"));
                 }
