@@ -12,6 +12,8 @@ mod hand_over;
 mod keeper;
 mod member;
 mod observer;
+#[cfg(feature = "contract")]
+mod scripted;
 mod shards;
 mod shell;
 mod view;
@@ -21,6 +23,8 @@ pub use hand_over::{HandOver, Step};
 pub use keeper::Duty;
 pub use member::{Standing, Suspended, Told};
 pub use observer::Life;
+#[cfg(feature = "contract")]
+pub use scripted::{Answer, Script};
 pub use shards::{SHARD_SET_BYTES, ShardSet};
 pub use shell::{
     Duties, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig, MembershipPorts,

@@ -98,14 +98,14 @@ pub struct NodeSeen {
 /// The node's part in the cluster. Cloning shares it; it ends when all clones are gone.
 #[derive(Clone)]
 pub struct Membership {
-    requests: mpsc::Sender<Request>,
-    standing: watch::Receiver<Standing>,
-    placement: ClusterPlacement,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) placement: ClusterPlacement,
 }
 
 /// What must be done about shards, in order. Whoever performs them answers through [`Membership`].
 pub struct Duties {
-    duties: mpsc::Receiver<Duty>,
+    pub(super) duties: mpsc::Receiver<Duty>,
 }
 
 impl Duties {
@@ -118,7 +118,7 @@ impl Duties {
     }
 }
 
-enum Request {
+pub(super) enum Request {
     Input(Input),
     CommitsFailing(bool),
     Nodes(tokio::sync::oneshot::Sender<Vec<NodeSeen>>),
