@@ -28,8 +28,6 @@ use crate::{
     world::Process,
 };
 
-/// How long a command waits for its answer; then its outcome is unknown.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(3);
 /// When a command is tried again that did not find its owner.
 const RETRY: Duration = Duration::from_millis(40);
 /// How often timers are looked at.
@@ -167,7 +165,7 @@ impl Client {
         let now = Instant::now();
         let pending = Pending {
             command,
-            deadline: now + COMMAND_DEADLINE,
+            deadline: now + self.cluster.plan.deadline,
             again: None,
         };
         self.pending.insert(id, pending);
@@ -290,6 +288,9 @@ impl Client {
                 return;
             }
             *acked = appended.epoch.max(*acked);
+            if !appended.duplicate {
+                self.saw(&appended.room, appended.epoch, from);
+            }
         }
         let Some(pending) = self.pending.remove(&id) else {
             return;
@@ -402,7 +403,7 @@ impl Gateway {
         let inbox = Inbox::open(&bus, &me).await.expect("the bus takes it");
         let links = Links::new(bus, me, process.incarnation << 32);
         let owners = match cluster.moving {
-            Moving::Driven => Owners::Driven(cluster.view(&process)),
+            Moving::Driven | Moving::Planned => Owners::Driven(cluster.view(&process)),
             Moving::Real => {
                 Owners::Real(node::join(cluster, &process, &name, Role::Gateway).await.0)
             }

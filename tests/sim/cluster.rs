@@ -11,18 +11,16 @@ use rookery_cluster::{
 };
 use rookery_loadtest::history::{Record, What};
 use rookery_proto::{ids::Epoch, shard::Shard, v1::server_frame::Frame};
-use tokio::time::sleep;
+use tokio::time::{Duration, sleep};
 
 use crate::{
+    keeper::{Order, Orders},
     mutation::Mutation,
     net::Net,
+    profile::{Plan, Profile},
     quorum::Quorum,
-    work::ROOMS,
     world::{Process, World, mostly_short},
 };
-
-/// Longest until a process learns that a shard has another owner.
-const NEWS_MS_MAX: u64 = 400;
 
 /// How shards find their owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +28,9 @@ pub(crate) enum Moving {
     /// The driver says so, and whoever is asked takes a shard from whoever has it: far more
     /// takeovers, and far stranger ones, than a cluster has.
     Driven,
+    /// The driver says so too, but nodes hand over what they have: they release it, and the next
+    /// takes it from nobody. In between, one is replaced while it lives, as above.
+    Planned,
     /// The real membership, heartbeats and hand-over.
     Real,
 }
@@ -41,7 +42,9 @@ pub(crate) struct Cluster {
     pub(crate) quorum: Arc<Quorum>,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) moving: Moving,
+    pub(crate) plan: &'static Plan,
     map: Mutex<Map>,
+    keepers: Mutex<BTreeMap<EndpointId, (Arc<Process>, Orders)>>,
     history: Mutex<Vec<Record>>,
 }
 
@@ -86,18 +89,26 @@ impl Placement for View {
 impl Cluster {
     pub(crate) fn new(
         seed: u64,
-        moving: Moving,
+        profile: Profile,
         traced: bool,
         mutation: Option<Mutation>,
     ) -> Arc<Self> {
         let world = World::new(seed, traced);
+        let plan = profile.plan();
+        let rooms = plan.rooms.iter().copied().map(Shard::of);
         Arc::new(Self {
             net: Net::new(&world),
-            quorum: Quorum::new(&world, mutation, ROOMS.map(Shard::of)),
+            quorum: Quorum::new(&world, mutation, rooms),
             world,
             mutation,
-            moving,
+            moving: match profile {
+                Profile::Real => Moving::Real,
+                Profile::Moves => Moving::Planned,
+                _ => Moving::Driven,
+            },
+            plan,
             map: Mutex::default(),
+            keepers: Mutex::default(),
             history: Mutex::default(),
         })
     }
@@ -167,11 +178,46 @@ impl Cluster {
             .cloned();
         let epoch = known.map_or(0, |((epoch, _), _)| epoch);
         self.tell(shard, (epoch, self.world.number()), owner);
+        self.order(owner, Order::Take(shard));
+    }
+
+    /// A node's keeper of shards is there.
+    pub(crate) fn hire(&self, process: &Arc<Process>, node: &EndpointId, orders: Orders) {
+        let mut keepers = self.keepers.lock().expect("no panic while held");
+        keepers.retain(|_, (process, _)| !process.is_dead());
+        keepers.insert(node.clone(), (Arc::clone(process), orders));
+    }
+
+    /// Tells a node's keeper, where it has one.
+    pub(crate) fn order(&self, node: &EndpointId, order: Order) {
+        let keepers = self.keepers.lock().expect("no panic while held");
+        if let Some((_, orders)) = keepers.get(node) {
+            // A node that is gone has no keeper any more.
+            let _ = orders.send(order);
+        }
+    }
+
+    /// Another node than this one that has a keeper.
+    pub(crate) fn another(&self, than: &EndpointId) -> Option<EndpointId> {
+        let keepers = self.keepers.lock().expect("no panic while held");
+        let others = keepers
+            .iter()
+            .filter(|(node, (process, _))| *node != than && !process.is_dead());
+        let others: Vec<&EndpointId> = others.map(|(node, _)| node).collect();
+        let index = self.world.throw(|dice| dice.usize(0..others.len().max(1)));
+        others.get(index).copied().cloned()
+    }
+
+    /// What the driver gave to a node.
+    pub(crate) fn shards_of(&self, node: &EndpointId) -> Vec<Shard> {
+        let map = self.map.lock().expect("no panic while held");
+        let owners = map.owners.iter().filter(|(_, (_, owner))| owner == node);
+        owners.map(|(shard, _)| *shard).collect()
     }
 
     /// A node has taken a shard.
     pub(crate) fn taken(&self, shard: Shard, epoch: Epoch, owner: &EndpointId) {
-        if self.moving == Moving::Driven {
+        if self.moving != Moving::Real {
             self.tell(shard, (epoch.0, 0), owner);
         }
     }
@@ -184,7 +230,7 @@ impl Cluster {
         }
         map.owners.insert(shard, (version, owner.clone()));
         for (process, view) in &map.views {
-            let delay = self.world.throw(|dice| mostly_short(dice, NEWS_MS_MAX));
+            let delay = self.news_delay();
             let (process, view) = (Arc::clone(process), Arc::clone(view));
             let owner = owner.clone();
             spawn(TaskKind::Passing, "news", async move {
@@ -195,6 +241,17 @@ impl Cluster {
                 }
             });
         }
+    }
+
+    fn news_delay(&self) -> Duration {
+        let max = self.plan.news_ms_max;
+        self.world.throw(|dice| {
+            if self.plan.news_even {
+                Duration::from_millis(dice.u64(0..=max))
+            } else {
+                mostly_short(dice, max)
+            }
+        })
     }
 
     pub(crate) fn owner(&self, shard: Shard) -> Option<EndpointId> {

@@ -2,7 +2,10 @@
 
 use rookery_loadtest::checker::Verdict;
 
-use crate::judge::{Found, Kind};
+use crate::{
+    judge::{Found, Kind},
+    profile::Profile,
+};
 
 /// One rule broken. What the store does for one node differs from what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +30,16 @@ pub(crate) enum Mutation {
     ListsMerged,
     /// No list: the highest epoch wins.
     HighestEpochWins,
+    /// A new owner adopts what stands behind a hole; where the hole is, it tells an empty event.
+    AdoptedBehindHole,
+    /// A gateway delivers an event although one before it has not come.
+    HoleDelivered,
     /// A row derived from an event overwrites what another event left.
     DerivedOverwrites,
     /// The sent id of a voided event answers a retry.
     VoidSentIdBelieved,
+    /// A commit is acknowledged when a later one is durable.
+    AcksOutOfOrder,
     /// The sent ids of a former owner are forgotten.
     SentIdsForgotten,
     /// Marks, members and deletions of voided events count.
@@ -44,7 +53,7 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::FenceNotRead,
         Self::FenceBeforeWrite,
         Self::FenceNotReadAfterWaking,
@@ -55,6 +64,9 @@ impl Mutation {
         Self::ListNotAwaited,
         Self::ListsMerged,
         Self::HighestEpochWins,
+        Self::AcksOutOfOrder,
+        Self::AdoptedBehindHole,
+        Self::HoleDelivered,
         Self::DerivedOverwrites,
         Self::VoidSentIdBelieved,
         Self::SentIdsForgotten,
@@ -64,22 +76,31 @@ impl Mutation {
         Self::EventLeftOut,
     ];
 
-    /// Those that the test suite shows to be found. The others are rarer than it has time for;
-    /// `docs/simulation.md` says how far they were searched.
-    pub(crate) const FOUND: [Self; 12] = [
-        Self::FenceNotRead,
-        Self::ClaimNotLearned,
-        Self::HighestEpochWins,
-        Self::RowsAtOneReplica,
-        Self::ListAtOneReplica,
-        Self::NoTailRewrite,
-        Self::ListNotAwaited,
-        Self::VoidSentIdBelieved,
-        Self::SentIdsForgotten,
-        Self::VoidDerivedCounts,
-        Self::AckAtOneReplica,
-        Self::EventLeftOut,
-    ];
+    /// Under which it is searched for: that which makes its schedules frequent.
+    pub(crate) fn profile(self) -> Profile {
+        match self {
+            Self::FenceNotReadAfterWaking
+            | Self::RowsAtOneReplica
+            | Self::ListAtOneReplica
+            | Self::ClaimNotLearned
+            | Self::NoTailRewrite
+            | Self::ListNotAwaited
+            | Self::ListsMerged
+            | Self::HighestEpochWins
+            | Self::AdoptedBehindHole
+            | Self::AckAtOneReplica => Profile::Takeovers,
+            Self::FenceNotRead
+            | Self::FenceBeforeWrite
+            | Self::AcksOutOfOrder
+            | Self::DerivedOverwrites
+            | Self::VoidSentIdBelieved
+            | Self::CursorOverwritten => Profile::LateCommits,
+            Self::HoleDelivered
+            | Self::SentIdsForgotten
+            | Self::VoidDerivedCounts
+            | Self::EventLeftOut => Profile::Broad,
+        }
+    }
 
     /// Whether one of these is what breaking this rule leads to.
     pub(crate) fn is_shown_by(self, found: &[Found]) -> bool {
@@ -106,6 +127,8 @@ impl Mutation {
             | Self::ListNotAwaited
             | Self::ListsMerged
             | Self::HighestEpochWins
+            | Self::AcksOutOfOrder
+            | Self::AdoptedBehindHole
             | Self::AckAtOneReplica
             | Self::EventLeftOut => of_the_log,
             Self::DerivedOverwrites | Self::VoidDerivedCounts => {
@@ -115,6 +138,7 @@ impl Mutation {
                 matches!(kind, Kind::Wrong(Lost | Conflict) | Kind::Trace)
             }
             Self::SentIdsForgotten => matches!(kind, Kind::Wrong(Duplicate | Conflict)),
+            Self::HoleDelivered => kind == Kind::Wrong(Gap),
             Self::CursorOverwritten => matches!(kind, Kind::Wrong(CursorBackwards)),
         }
     }

@@ -13,6 +13,7 @@ use tokio::time::Duration;
 
 use crate::{
     cluster::{Cluster, Moving},
+    keeper,
     net::NetPort,
     store::NodeStore,
     world::Process,
@@ -124,6 +125,11 @@ async fn own(
 ) -> (Ownership, Arc<dyn Placement>) {
     match cluster.moving {
         Moving::Driven => (Ownership::Alone, cluster.view(process)),
+        Moving::Planned => {
+            let rooms = EndpointId::new(Role::Rooms, process.incarnation);
+            let ownership = keeper::start(cluster, process, &rooms);
+            (ownership, cluster.view(process))
+        }
         Moving::Real => {
             let (membership, duties) = join(cluster, process, name, Role::Rooms).await;
             let placement = Arc::new(membership.placement());

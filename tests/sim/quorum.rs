@@ -1,5 +1,7 @@
 //! The database: three replicas, and requests that reach each of them late, twice, or never.
 
+mod serial;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -13,20 +15,17 @@ use tokio::{
     time::{Duration, Instant, sleep, timeout_at},
 };
 
+pub(crate) use self::serial::Fate;
 use crate::{
     mutation::Mutation,
-    replica::{Ballot, Batch, Cell, Partition, Proposed, Replica, Row, Rows, Value},
+    replica::{Batch, Cell, Partition, Replica, Row, Rows, Value},
     world::{Process, World, mostly_short},
 };
 
-/// A transaction on a cell that nobody contends for.
-const CHEAP_TRANSACTION: Duration = Duration::from_millis(3);
 pub(crate) const REPLICAS: usize = 3;
 pub(crate) const QUORUM: usize = 2;
 /// How long a request waits for its quorum; then its outcome is unknown.
 const TIMEOUT: Duration = Duration::from_millis(600);
-/// How long a lightweight transaction is tried.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How bad the way to each replica is.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +52,65 @@ impl Trouble {
     };
 }
 
+/// Where an owner may lose time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// Before a commit's rows are sent.
+    Commit,
+    /// Before adopted rows are sent again.
+    Rewrite,
+    /// Before a room's new list is sent.
+    List,
+    /// Before the own fence is read.
+    Fence,
+    Other,
+}
+
+/// How often something is slow, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slow {
+    /// Thousandths.
+    pub(crate) often: u32,
+    pub(crate) ms_max: u64,
+}
+
+impl Slow {
+    pub(crate) const NEVER: Self = Self {
+        often: 0,
+        ms_max: 0,
+    };
+
+    fn throw(self, dice: &mut Rng) -> Option<Duration> {
+        let slow = self.often > 0 && dice.u32(0..1_000) < self.often;
+        slow.then(|| Duration::from_millis(dice.u64(0..=self.ms_max)))
+    }
+}
+
+/// Where a run loses time on purpose, beside all [`Trouble`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traps {
+    pub(crate) commit: Slow,
+    pub(crate) rewrite: Slow,
+    pub(crate) list: Slow,
+    pub(crate) fence: Slow,
+    /// Writes that come to one replica in time and to the others so much later.
+    pub(crate) torn: Slow,
+}
+
+impl Traps {
+    pub(crate) const NONE: Self = Self {
+        commit: Slow::NEVER,
+        rewrite: Slow::NEVER,
+        list: Slow::NEVER,
+        fence: Slow::NEVER,
+        torn: Slow::NEVER,
+    };
+}
+
 /// Too few replicas answered in time.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{0} of {QUORUM} replicas answered in time")]
 pub(crate) struct NoQuorum(usize);
-
-/// What became of a lightweight transaction.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
-    Applied,
-    Refused,
-    Unknown(NoQuorum),
-}
 
 /// The database of a cluster.
 pub(crate) struct Quorum {
@@ -79,6 +125,7 @@ struct State {
     replicas: [Replica; REPLICAS],
     down: [bool; REPLICAS],
     trouble: Trouble,
+    traps: Traps,
     /// Shards without rooms: nothing rests on how they are kept, so that costs next to nothing.
     cheap: BTreeMap<Cell, Value>,
 }
@@ -97,6 +144,7 @@ impl Quorum {
                 replicas: std::array::from_fn(|_| Replica::new(mutation)),
                 down: [false; REPLICAS],
                 trouble: Trouble::NONE,
+                traps: Traps::NONE,
                 cheap: BTreeMap::new(),
             }),
         })
@@ -111,16 +159,26 @@ impl Quorum {
         self.state().trouble = trouble;
     }
 
-    /// How long the next operation does not begin, where it stalls.
-    pub(crate) fn stall(&self) -> Option<Duration> {
-        let mut state = self.state();
-        let Trouble {
-            stalled,
-            stall_ms_max,
-            ..
-        } = state.trouble;
-        let stalls = state.dice.u32(0..1_000) < stalled;
-        stalls.then(|| Duration::from_millis(state.dice.u64(0..=stall_ms_max)))
+    pub(crate) fn traps(&self, traps: Traps) {
+        self.state().traps = traps;
+    }
+
+    /// How long an owner that is there does not go on.
+    pub(crate) fn stall(&self, point: Point) -> Option<Duration> {
+        let state = &mut *self.state();
+        let trap = match point {
+            Point::Commit => state.traps.commit,
+            Point::Rewrite => state.traps.rewrite,
+            Point::List => state.traps.list,
+            Point::Fence => state.traps.fence,
+            Point::Other => Slow::NEVER,
+        };
+        let trouble = Slow {
+            often: state.trouble.stalled,
+            ms_max: state.trouble.stall_ms_max,
+        };
+        let trapped = trap.throw(&mut state.dice);
+        trapped.or_else(|| trouble.throw(&mut state.dice))
     }
 
     /// A replica stops, or comes back with what it had.
@@ -160,9 +218,24 @@ impl Quorum {
         T: Send + 'static,
         F: Fn(&mut Replica) -> T + Send + Sync + 'static,
     {
+        self.ask_later(from, need, [Duration::ZERO; REPLICAS], visit)
+    }
+
+    /// The same, so much later at each replica.
+    fn ask_later<T, F>(
+        self: &Arc<Self>,
+        from: &Process,
+        need: usize,
+        later: [Duration; REPLICAS],
+        visit: F,
+    ) -> impl Future<Output = Result<Vec<T>, NoQuorum>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Replica) -> T + Send + Sync + 'static,
+    {
         let (answers, mut answered) = mpsc::channel(REPLICAS);
         let visit = Arc::new(visit);
-        for replica in 0..REPLICAS {
+        for (replica, later) in later.into_iter().enumerate() {
             let mut state = self.state();
             let Trouble {
                 lost,
@@ -175,7 +248,7 @@ impl Quorum {
             let is_lost = dice.u32(0..1_000) < lost || !from.reaches_store();
             let answer_lost = dice.u32(0..1_000) < lost;
             let is_late = dice.u32(0..1_000) < late;
-            let mut there = mostly_short(dice, delay_ms_max);
+            let mut there = later + mostly_short(dice, delay_ms_max);
             if is_late {
                 there += Duration::from_millis(dice.u64(0..=late_ms_max));
             }
@@ -219,6 +292,23 @@ impl Quorum {
         }
     }
 
+    /// How much later a write comes to each replica.
+    fn torn(&self) -> [Duration; REPLICAS] {
+        let state = &mut *self.state();
+        let mut later = [Duration::ZERO; REPLICAS];
+        if let Some(late) = state.traps.torn.throw(&mut state.dice) {
+            let first = state.dice.usize(0..REPLICAS);
+            for (replica, later) in later.iter_mut().enumerate() {
+                *later = if replica == first {
+                    Duration::ZERO
+                } else {
+                    late + Duration::from_millis(state.dice.u64(0..300))
+                };
+            }
+        }
+        later
+    }
+
     pub(crate) async fn write(
         self: &Arc<Self>,
         from: &Process,
@@ -227,7 +317,8 @@ impl Quorum {
     ) -> Result<(), NoQuorum> {
         let mut sent = Vec::with_capacity(batches.len());
         for batch in batches {
-            sent.push(self.ask(from, need, move |replica| replica.write(&batch)));
+            let later = self.torn();
+            sent.push(self.ask_later(from, need, later, move |it| it.write(&batch)));
         }
         let mut result = Ok(());
         for answer in sent {
@@ -257,159 +348,4 @@ impl Quorum {
         }
         Ok(merged)
     }
-
-    // ---- lightweight transactions --------------------------------------------------------------
-
-    /// Changes a cell if `decide` says to what. With `learned` it returns only when a quorum has
-    /// learned of it.
-    pub(crate) async fn transact(
-        self: &Arc<Self>,
-        from: &Process,
-        cell: Cell,
-        learned: bool,
-        decide: impl Fn(Option<Value>) -> Option<Value> + Send,
-    ) -> Fate {
-        if self.is_cheap(cell) {
-            // Simulated time: what three phases on a quiet day take.
-            sleep(CHEAP_TRANSACTION).await;
-            let cheap = &mut self.state().cheap;
-            let Some(value) = decide(cheap.get(&cell).copied()) else {
-                return Fate::Refused;
-            };
-            cheap.insert(cell, value);
-            return Fate::Applied;
-        }
-        let until = Instant::now() + TRANSACTION_TIMEOUT;
-        let origin = self.world.number();
-        let (ballot, value) = loop {
-            let (ballot, current) = match self.prepared(from, cell, until).await {
-                Ok(prepared) => prepared,
-                Err(error) => return Fate::Unknown(error),
-            };
-            if current.is_some_and(|(_, by)| by == origin) {
-                // Another has finished it for us.
-                return Fate::Applied;
-            }
-            let Some(value) = decide(current.map(|(value, _)| value)) else {
-                return Fate::Refused;
-            };
-            let value = (value, origin);
-            match self.accepted(from, cell, ballot, value).await {
-                Ok(true) => break (ballot, value),
-                // Another was ahead, and may finish what some replica accepted.
-                Ok(false) => {}
-                Err(error) => return Fate::Unknown(error),
-            }
-        };
-        if learned {
-            let commit = self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value));
-            return match commit.await {
-                Ok(_) => Fate::Applied,
-                Err(error) => Fate::Unknown(error),
-            };
-        }
-        let later = Duration::from_millis(self.state().dice.u64(0..3_000));
-        let quorum = Arc::clone(self);
-        let learn = async move {
-            sleep(later).await;
-            for replica in &mut quorum.state().replicas {
-                replica.commit(cell, ballot, value);
-            }
-        };
-        spawn(TaskKind::Passing, "learned later", learn);
-        Fate::Applied
-    }
-
-    /// A serial read: settles what earlier transactions did.
-    pub(crate) async fn read_serially(
-        self: &Arc<Self>,
-        from: &Process,
-        cell: Cell,
-    ) -> Result<Option<Value>, NoQuorum> {
-        if self.is_cheap(cell) {
-            return Ok(self.state().cheap.get(&cell).copied());
-        }
-        let until = Instant::now() + TRANSACTION_TIMEOUT;
-        let (_, value) = self.prepared(from, cell, until).await?;
-        Ok(value.map(|(value, _)| value))
-    }
-
-    /// A read at quorum of what was learned.
-    pub(crate) async fn read_cell(
-        self: &Arc<Self>,
-        from: &Process,
-        cell: Cell,
-    ) -> Result<Option<Value>, NoQuorum> {
-        let answers = self
-            .ask(from, QUORUM, move |replica| replica.cell(cell))
-            .await?;
-        Ok(newest(answers))
-    }
-
-    /// A ballot that a quorum promised to, and the value that is committed before it.
-    async fn prepared(
-        self: &Arc<Self>,
-        from: &Process,
-        cell: Cell,
-        until: Instant,
-    ) -> Result<(Ballot, Option<Proposed>), NoQuorum> {
-        loop {
-            let ballot = self.world.number();
-            let answers = self
-                .ask(from, QUORUM, move |it| it.prepare(cell, ballot))
-                .await?;
-            if Instant::now() >= until {
-                return Err(NoQuorum(0));
-            }
-            if answers.iter().any(|(promised, _)| !promised) {
-                let pause = self.state().dice.u64(1..=20);
-                sleep(Duration::from_millis(pause)).await;
-                continue;
-            }
-            let committed = answers.iter().filter_map(|(_, it)| it.committed);
-            let committed = committed.max_by_key(|(ballot, _)| *ballot);
-            let done = committed.map_or(0, |(ballot, _)| ballot);
-            let accepted = answers.iter().filter_map(|(_, it)| it.accepted);
-            let open = accepted
-                .filter(|(ballot, _)| *ballot > done)
-                .max_by_key(|(ballot, _)| *ballot);
-            if let Some((_, value)) = open {
-                // Somebody's transaction is under way: it is finished first.
-                if self.accepted(from, cell, ballot, value).await? {
-                    self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value))
-                        .await?;
-                }
-                continue;
-            }
-            if let Some((ballot, value)) = committed
-                && answers
-                    .iter()
-                    .any(|(_, it)| it.committed.is_none_or(|(known, _)| known < ballot))
-            {
-                self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value))
-                    .await?;
-            }
-            return Ok((ballot, committed.map(|(_, value)| value)));
-        }
-    }
-
-    async fn accepted(
-        self: &Arc<Self>,
-        from: &Process,
-        cell: Cell,
-        ballot: Ballot,
-        value: Proposed,
-    ) -> Result<bool, NoQuorum> {
-        let answers = self
-            .ask(from, QUORUM, move |it| it.propose(cell, ballot, value))
-            .await?;
-        Ok(answers.into_iter().all(|accepted| accepted))
-    }
-}
-
-fn newest(answers: Vec<Option<(Ballot, Proposed)>>) -> Option<Value> {
-    let known = answers.into_iter().flatten();
-    known
-        .max_by_key(|(ballot, _)| *ballot)
-        .map(|(_, (value, _))| value)
 }

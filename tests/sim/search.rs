@@ -14,6 +14,7 @@ use std::{
 use crate::{
     judge::{Found, Kind},
     mutation::Mutation,
+    profile::Profile,
     run::{Outcome, run},
 };
 
@@ -33,9 +34,25 @@ where
     }
 }
 
+/// The profile of a seed, or that under which a broken rule is searched for.
+fn profile(seed: u64, mutation: Option<Mutation>) -> Profile {
+    mutation.map_or_else(|| Profile::of_seed(seed), Mutation::profile)
+}
+
 /// Runs a seed; a panic in it is a finding, too.
 pub(crate) fn outcome(seed: u64, mutation: Option<Mutation>, traced: bool) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| run(seed, mutation, traced))).unwrap_or_else(|panic| {
+    outcome_under(profile(seed, mutation), seed, mutation, traced)
+}
+
+/// The same under a certain profile.
+pub(crate) fn outcome_under(
+    profile: Profile,
+    seed: u64,
+    mutation: Option<Mutation>,
+    traced: bool,
+) -> Outcome {
+    let run = || run(seed, profile, mutation, traced);
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let what = panic
             .downcast_ref::<String>()
             .map(String::as_str)
@@ -55,6 +72,7 @@ pub(crate) fn outcome(seed: u64, mutation: Option<Mutation>, traced: bool) -> Ou
 pub(crate) struct Seen {
     pub(crate) seeds: u64,
     pub(crate) records: u64,
+    pub(crate) at_rest: u64,
     /// The first seeds with something wrong, ascending.
     pub(crate) wrong: Vec<(u64, Vec<Found>)>,
 }
@@ -81,6 +99,7 @@ pub(crate) fn search(
                     let mut seen = seen.lock().expect("no panic while held");
                     seen.seeds += 1;
                     seen.records += outcome.records.len() as u64;
+                    seen.at_rest += outcome.at_rest;
                     if outcome.found.is_empty() {
                         continue;
                     }

@@ -11,7 +11,10 @@ use rookery_proto::{
 };
 use tokio::time::{Duration, Instant};
 
-use crate::client::{Client, resume};
+use crate::{
+    client::{Client, resume},
+    mutation::Mutation,
+};
 
 /// How often a hole is asked for.
 const RESYNC_RETRY: Duration = Duration::from_millis(700);
@@ -84,7 +87,8 @@ impl Client {
         if event.epoch < stream.epoch || event.offset <= stream.last {
             return;
         }
-        if event.offset > stream.last + 1 {
+        let waits = self.cluster.mutation != Some(Mutation::HoleDelivered);
+        if event.offset > stream.last + 1 && waits {
             stream.hole.get_or_insert_with(Instant::now);
             let held = stream.held.entry(event.offset);
             let held = held.or_insert_with(|| event.clone());

@@ -1,7 +1,7 @@
 //! What a client does, and when it is done.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -11,7 +11,10 @@ use rookery_loadtest::{
 };
 use tokio::time::{Duration, Instant};
 
-use crate::client::{Client, resume};
+use crate::{
+    client::{Client, resume},
+    profile::READER,
+};
 
 /// Rooms of a run. The last is created in the middle of it.
 pub(crate) const ROOMS: [&str; 3] = ["red", "blue", "late"];
@@ -19,6 +22,8 @@ pub(crate) const ROOMS: [&str; 3] = ["red", "blue", "late"];
 pub(crate) const CLIENTS: u32 = 4;
 /// Commands of one client under way at once.
 const IN_FLIGHT_MAX: usize = 8;
+/// Messages that a client may send again.
+const SENDS_KEPT: usize = 4;
 
 /// How far a run is, told by the driver; and how far its clients are.
 #[derive(Default)]
@@ -82,26 +87,27 @@ impl Stage {
 struct Mind {
     next: Instant,
     serial: u64,
-    last_send: Option<Command>,
+    /// The last messages sent, oldest first.
+    sends: VecDeque<Command>,
     created: [bool; ROOMS.len()],
     weights: Weights,
+    /// Rooms joined again when all is at rest.
+    rejoined: usize,
     told: Phase,
 }
 
 impl Client {
     /// Works, and does what each phase asks, until the run is done.
     pub(crate) async fn run(mut self, stage: Arc<Stage>) {
+        let plan = self.cluster.plan;
+        let reads_only = self.number >= CLIENTS - plan.readers;
         let mut mind = Mind {
             next: Instant::now(),
             serial: 0,
-            last_send: None,
+            sends: VecDeque::new(),
             created: [false; ROOMS.len()],
-            weights: Weights {
-                rooms: 0,
-                history: 8,
-                rejoin: 3,
-                ..Weights::default()
-            },
+            weights: if reads_only { READER } else { plan.weights },
+            rejoined: 0,
             told: Phase::Work,
         };
         loop {
@@ -113,19 +119,23 @@ impl Client {
             }
             if now >= mind.next {
                 let pause = match phase {
-                    Phase::Work => self.dice.u64(5..=150),
+                    Phase::Work => self.dice.u64(5..=plan.pace_ms_max),
                     _ => 200,
                 };
                 mind.next = now + Duration::from_millis(pause);
                 match phase {
                     Phase::Work => self.act(&mut mind).await,
-                    _ => self.tidy_up(&mut mind),
+                    _ => self.tidy_up(&mut mind, phase),
                 }
             }
             let done = self.retries.is_empty()
                 && self.in_flight() == 0
-                && self.streams.len() == ROOMS.len();
-            let there = phase == Phase::Drain || phase == Phase::Settle && stage.is_there(&self);
+                && self.streams.len() == plan.rooms.len();
+            let there = match phase {
+                Phase::Drain => true,
+                Phase::Settle => mind.rejoined == plan.rooms.len() && stage.is_there(&self),
+                _ => false,
+            };
             if mind.told != phase && phase != Phase::Work && done && there {
                 mind.told = phase;
                 stage.ready();
@@ -133,12 +143,21 @@ impl Client {
         }
     }
 
-    /// Repeats what is open, and joins every room that has no stream.
-    fn tidy_up(&mut self, mind: &mut Mind) {
+    /// Repeats what is open, and joins every room that has no stream; at the end every room, so that
+    /// all learn how they stand in it.
+    fn tidy_up(&mut self, mind: &mut Mind, phase: Phase) {
         if let Some(again) = self.retries.pop_front() {
             self.invoke(again);
         }
-        for (index, room) in ROOMS.into_iter().enumerate() {
+        let rooms = self.cluster.plan.rooms;
+        if phase == Phase::Settle
+            && let Some(room) = rooms.get(mind.rejoined)
+            && let Some(join) = self.replicas.get(*room).map(resume)
+        {
+            mind.rejoined += 1;
+            self.invoke(join);
+        }
+        for (index, room) in rooms.iter().copied().enumerate() {
             if self.number == 0 && !mind.created[index] {
                 mind.created[index] = true;
                 self.create(room);
@@ -163,8 +182,9 @@ impl Client {
             self.invoke(again);
             return;
         }
-        let index = self.dice.usize(0..ROOMS.len());
-        let room = ROOMS[index];
+        let rooms = self.cluster.plan.rooms;
+        let index = self.dice.usize(0..rooms.len());
+        let room = rooms[index];
         if self.number == 0 && !mind.created[index] {
             // The last room begins in the middle of whatever goes on.
             if index < 2 || self.dice.u8(0..30) == 0 {
@@ -214,9 +234,8 @@ impl Client {
             return;
         }
         // A user presses send twice: the same command again, also after its ack.
-        if self.dice.u8(0..12) == 0
-            && let Some(again) = mind.last_send.clone()
-        {
+        if self.dice.u8(0..self.cluster.plan.again_one_in) == 0 && !mind.sends.is_empty() {
+            let again = mind.sends[self.dice.usize(0..mind.sends.len())].clone();
             self.invoke(again);
             return;
         }
@@ -225,7 +244,10 @@ impl Client {
             .weights
             .choose(replica, &self.user, mind.serial, &mut self.dice);
         if matches!(command, Command::Send(_)) {
-            mind.last_send = Some(command.clone());
+            mind.sends.push_back(command.clone());
+            if mind.sends.len() > SENDS_KEPT {
+                mind.sends.pop_front();
+            }
         }
         self.invoke(command);
     }

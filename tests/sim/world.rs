@@ -27,6 +27,7 @@ pub(crate) struct World {
     /// Print what happens.
     traced: bool,
     numbers: AtomicU64,
+    rests: AtomicU64,
 }
 
 impl World {
@@ -36,6 +37,7 @@ impl World {
             began: Instant::now(),
             traced,
             numbers: AtomicU64::new(1),
+            rests: AtomicU64::new(0),
         })
     }
 
@@ -52,6 +54,16 @@ impl World {
     /// A number never given before in this run, in ascending order.
     pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A room that has events was claimed without being written again.
+    pub(crate) fn was_at_rest(&self) {
+        self.rests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    pub(crate) fn rests(&self) -> u64 {
+        self.rests.load(Ordering::Relaxed)
     }
 
     /// Microseconds since the run began.

@@ -1,0 +1,171 @@
+//! A node's part in planned moves, at the driver's word: stop admitting, finish, release, and the
+//! other takes from nobody. Whoever is asked to take a shard takes it, also from one that lives.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rookery_cluster::{
+    EndpointId, Ownership,
+    membership::{Answer, Duty, Script, Standing},
+    task::{TaskKind, spawn},
+};
+use rookery_proto::{ids::Epoch, shard::Shard};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, sleep},
+};
+
+use crate::{cluster::Cluster, world::Process};
+
+/// When a release of unknown outcome is tried again.
+const RELEASE_RETRY: Duration = Duration::from_millis(50);
+
+/// What the driver, or another keeper, tells one.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    /// Another is about to release it to this node.
+    Expect(Shard),
+    Take(Shard),
+    GiveTo(Shard, EndpointId),
+}
+
+/// Tells a node what to do about shards.
+pub(crate) type Orders = mpsc::UnboundedSender<Order>;
+
+struct Giving {
+    to: EndpointId,
+    /// It cannot be taken back any more.
+    releasing: bool,
+}
+
+struct Keeper {
+    cluster: Arc<Cluster>,
+    process: Arc<Process>,
+    me: EndpointId,
+    script: Script,
+    held: BTreeMap<Shard, Epoch>,
+    giving: BTreeMap<Shard, Giving>,
+    leaves: bool,
+}
+
+/// Starts the keeper of a node.
+pub(crate) fn start(cluster: &Arc<Cluster>, process: &Arc<Process>, me: &EndpointId) -> Ownership {
+    let (membership, duties, script) = Script::new();
+    let (orders_in, orders) = mpsc::unbounded_channel();
+    for shard in cluster.shards_of(me) {
+        // The other end is held below.
+        let _ = orders_in.send(Order::Take(shard));
+    }
+    cluster.hire(process, me, orders_in);
+    let keeper = Keeper {
+        cluster: Arc::clone(cluster),
+        process: Arc::clone(process),
+        me: me.clone(),
+        script,
+        held: BTreeMap::new(),
+        giving: BTreeMap::new(),
+        leaves: false,
+    };
+    spawn(TaskKind::Passing, "keeper", keeper.run(orders));
+    Ownership::Cluster { membership, duties }
+}
+
+impl Keeper {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(order) = orders.recv() => {
+                    self.process.pass().await;
+                    self.obey(order);
+                }
+                answer = self.script.next() => {
+                    self.process.pass().await;
+                    match answer {
+                        Some(answer) => self.heed(answer).await,
+                        None => return,
+                    }
+                }
+            }
+            if self.leaves && self.held.is_empty() {
+                self.script.stand(Standing::Left);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Expect(shard) => self.script.ask(Duty::Expect { shard }),
+            Order::Take(shard) => match self.giving.get_mut(&shard) {
+                Some(giving) if giving.releasing => giving.to = self.me.clone(),
+                Some(_) => {
+                    self.giving.remove(&shard);
+                    self.script.ask(Duty::Admit { shard });
+                }
+                None if self.held.contains_key(&shard) => {}
+                None => self.script.ask(Duty::Take { shard, from: None }),
+            },
+            Order::GiveTo(shard, to) => self.give(shard, to),
+        }
+    }
+
+    fn give(&mut self, shard: Shard, to: EndpointId) {
+        if !self.held.contains_key(&shard) || self.giving.contains_key(&shard) || to == self.me {
+            return;
+        }
+        self.cluster
+            .world
+            .say(|| format!("{} gives {shard} to {to}", self.me));
+        self.cluster.order(&to, Order::Expect(shard));
+        self.script.ask(Duty::StopAdmitting {
+            shard,
+            to: Some(to.clone()),
+        });
+        let releasing = false;
+        self.giving.insert(shard, Giving { to, releasing });
+    }
+
+    async fn heed(&mut self, answer: Answer) {
+        match answer {
+            Answer::Taken(shard, epoch) => {
+                self.held.insert(shard, epoch);
+            }
+            Answer::TakeRefused(shard, owner) => {
+                // Another lives, and is replaced nevertheless: while that is still wanted.
+                if self.cluster.owner(shard).as_ref() == Some(&self.me) {
+                    let from = Some(owner);
+                    self.script.ask(Duty::Take { shard, from });
+                }
+            }
+            Answer::Finished(shard) => self.release(shard),
+            Answer::ReleaseFailed(shard) => {
+                sleep(RELEASE_RETRY).await;
+                self.release(shard);
+            }
+            Answer::Released(shard) => {
+                self.held.remove(&shard);
+                if let Some(Giving { to, .. }) = self.giving.remove(&shard) {
+                    self.cluster
+                        .world
+                        .say(|| format!("{} has released {shard} to {to}", self.me));
+                    self.cluster.assign(shard, &to);
+                }
+            }
+            Answer::Leaves => {
+                self.leaves = true;
+                for shard in self.held.keys().copied().collect::<Vec<_>>() {
+                    if let Some(to) = self.cluster.another(&self.me) {
+                        self.give(shard, to);
+                    }
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, shard: Shard) {
+        if let (Some(giving), Some(epoch)) = (self.giving.get_mut(&shard), self.held.get(&shard)) {
+            giving.releasing = true;
+            let epoch = *epoch;
+            self.script.ask(Duty::Release { shard, epoch });
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Which node is to own what.
+
+use rookery_proto::shard::Shard;
+
+use super::Driver;
+use crate::{
+    keeper::Order,
+    node::Node,
+    replica::{Cell, Value},
+};
+
+impl Driver {
+    pub(super) fn start(&mut self, index: usize) {
+        if self.nodes[index].node.is_none() {
+            let node = Node::start(&self.cluster, &format!("node-{index}"));
+            self.nodes[index].node = Some(node);
+            self.place_lost();
+        }
+    }
+
+    /// Every shard of a room goes to some node.
+    pub(super) fn place_all(&mut self) {
+        for room in self.plan().rooms.iter().copied() {
+            let index = self.dice.usize(0..self.plan().nodes);
+            self.assign(Shard::of(room), index);
+        }
+    }
+
+    /// A node that was fenced owns nothing again: whoever knows a larger epoch never asks it.
+    pub(super) fn assign(&self, shard: Shard, index: usize) {
+        if let Some(node) = &self.nodes[index].node
+            && !self.is_fenced(node)
+        {
+            self.cluster.assign(shard, &node.rooms);
+        }
+    }
+
+    /// Its owner gives the shard to that node, if both are there.
+    pub(super) fn hand_over(&self, shard: Shard, index: usize) {
+        let to = self.nodes[index].node.as_ref();
+        if let (Some(owner), Some(to)) = (self.cluster.owner(shard), to)
+            && !self.is_fenced(to)
+        {
+            let order = Order::GiveTo(shard, to.rooms.clone());
+            self.cluster.order(&owner, order);
+        }
+    }
+
+    pub(super) fn is_fenced(&self, node: &Node) -> bool {
+        let cell = Cell::Node(node.process.incarnation);
+        let fenced = Value::Node { fenced: true };
+        self.cluster.quorum.inspect(|replicas| {
+            let mut known = replicas.iter().filter_map(|it| it.cell(cell));
+            known.any(|(_, (value, _))| value == fenced)
+        })
+    }
+
+    /// Shards whose owner is gone find others.
+    pub(super) fn place_lost(&mut self) {
+        for room in self.plan().rooms.iter().copied() {
+            let shard = Shard::of(room);
+            let owner = self.cluster.owner(shard);
+            let lives = self
+                .nodes
+                .iter()
+                .filter_map(|slot| slot.node.as_ref())
+                .any(|node| Some(&node.rooms) == owner.as_ref() && !self.is_fenced(node));
+            if !lives {
+                self.move_on(shard);
+            }
+        }
+    }
+
+    pub(super) fn reassign(&mut self, index: usize) {
+        let Some(node) = &self.nodes[index].node else {
+            return self.place_lost();
+        };
+        let rooms = node.rooms.clone();
+        for room in self.plan().rooms.iter().copied() {
+            let shard = Shard::of(room);
+            if self.cluster.owner(shard).as_ref() == Some(&rooms) {
+                self.move_on(shard);
+            }
+        }
+    }
+
+    pub(super) fn move_on(&mut self, shard: Shard) {
+        let first = self.dice.usize(0..self.nodes.len());
+        for step in 0..self.nodes.len() {
+            let index = (first + step) % self.nodes.len();
+            let other = self.nodes[index].node.as_ref();
+            if other.is_some_and(|it| {
+                Some(&it.rooms) != self.cluster.owner(shard).as_ref() && !self.is_fenced(it)
+            }) {
+                return self.assign(shard, index);
+            }
+        }
+    }
+}
