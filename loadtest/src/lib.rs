@@ -6,7 +6,7 @@
 //! recorders at random through whatever happens to the server; [`load`] measures sends; [`server`]
 //! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
 //! every wire through a [`proxy`]; [`measure`] measures what users of such a cluster wait for;
-//! [`wait`] is for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
+//! [`wait`] and [`services`] are for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
 //!
 //! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
 //! unknown until the final log tells; the checker is linear in the history.
@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod recorder;
 pub mod replica;
 pub mod server;
+pub mod services;
 pub mod wait;
 pub mod workload;
 

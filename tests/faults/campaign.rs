@@ -12,6 +12,7 @@ use rookery_loadtest::{
     checker::{self, Report},
     cluster::{Cluster, ClusterOptions, Database},
     history::{Header, HistoryWriter},
+    services::{say, variable},
     workload::{Progress, Workload},
 };
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use crate::{
     fault::{Kind, Stage},
     recovery::Mark,
-    services::{find, say, variable},
+    services::find,
 };
 
 const SEED_DEFAULT: u64 = 1;

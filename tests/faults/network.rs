@@ -3,15 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use rookery_loadtest::cluster::NatsServers;
+use rookery_loadtest::{cluster::NatsServers, services::nats_program};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     time::timeout,
 };
-
-use crate::services::nats_server;
 
 const SOON: Duration = Duration::from_secs(20);
 /// For what must not come.
@@ -60,7 +58,7 @@ impl Peer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn split_nats_servers_carry_on_each_side_only_until_they_are_healed() -> Result<()> {
-    let Some(binary) = nats_server("the split of NATS servers") else {
+    let Some(binary) = nats_program("the split of NATS servers") else {
         return Ok(());
     };
     let folder = TempDir::new()?;

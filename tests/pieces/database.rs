@@ -4,7 +4,7 @@ use std::env;
 
 use scylla::client::{session::Session, session_builder::SessionBuilder};
 
-use super::skip;
+use rookery_loadtest::services::skip;
 
 /// A keyspace that is not made yet; dropped with its value.
 pub(crate) struct Keyspace {

@@ -14,8 +14,6 @@ mod moved;
 mod nats;
 
 use std::{
-    env,
-    io::Write as _,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -73,12 +71,4 @@ fn rookery(arguments: &[&str]) -> Ended {
         code: output.status.code(),
         said: text(&output.stdout) + &text(&output.stderr),
     }
-}
-
-/// Says, past the capture of output, that a test did not run.
-fn skip(test: &str, why: &str) {
-    let required = env::var_os("ROOKERY_REQUIRE_SERVICES").is_some_and(|value| value == "1");
-    assert!(!required, "{test}: {why}");
-    let mut past_the_capture = std::io::stderr();
-    writeln!(past_the_capture, "SKIPPED: {test}: {why}").unwrap();
 }

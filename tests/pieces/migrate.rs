@@ -1,6 +1,8 @@
 //! `rookery migrate`, and a database that is not there, not prepared, too new or refuses.
 
-use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, database::Keyspace, nats, rookery};
+use rookery_loadtest::services::NatsServer;
+
+use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, database::Keyspace, rookery};
 
 /// A command on a keyspace, with more flags.
 fn on(keyspace: &Keyspace, command: &[&str], flags: &[&str]) -> Ended {
@@ -153,12 +155,13 @@ fn database_that_is_read_only_for_the_user_is_refused() {
 #[test]
 fn server_does_not_start_on_a_database_that_cannot_be_used() {
     let (Some(nats), Some(keyspace)) = (
-        nats::Server::start("serve", "max_payload: 1MB"),
+        NatsServer::start("serve", "max_payload: 1MB"),
         Keyspace::open("serve"),
     ) else {
         return;
     };
-    let flags = [&["--nats", &nats.url][..], &FREE_PORTS].concat();
+    let nats_url = nats.url();
+    let flags = [&["--nats", &nats_url][..], &FREE_PORTS].concat();
     let nowhere = [&["serve", "--cql", "127.0.0.1:1"][..], &flags].concat();
     rookery(&nowhere).with(UNAVAILABLE, &["127.0.0.1:1 (cql.nodes)"]);
     let served = |words: &[&str]| on(&keyspace, &["serve"], &flags).with(UNAVAILABLE, words);
@@ -180,12 +183,13 @@ fn server_does_not_start_on_a_database_that_cannot_be_used() {
 #[test]
 fn server_does_not_start_for_a_user_who_is_refused_or_may_only_read() {
     let (Some(nats), Some(keyspace)) = (
-        nats::Server::start("serve, credentials", "max_payload: 1MB"),
+        NatsServer::start("serve, credentials", "max_payload: 1MB"),
         Keyspace::with_passwords("serve, credentials"),
     ) else {
         return;
     };
-    let flags = [&["--nats", &nats.url][..], &FREE_PORTS].concat();
+    let nats_url = nats.url();
+    let flags = [&["--nats", &nats_url][..], &FREE_PORTS].concat();
     let user = |name: &str, password: &str| {
         let set = ["--set".to_owned(), format!("cql.user={name}")];
         set.into_iter()

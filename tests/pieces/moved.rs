@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use rookery_loadtest::{
     client::{CallError, Client, ConnectOptions, command},
     server::{Server, ServerOptions},
+    services::NatsServer,
 };
 use rookery_proto::{
     errors::Code,
@@ -16,7 +17,7 @@ use rookery_proto::{
 };
 use tempfile::TempDir;
 
-use super::{CLEAN, copy, nats};
+use super::{CLEAN, copy};
 
 /// Until the only node has taken its shards. Generous: the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -46,7 +47,7 @@ async fn log(client: &Client) -> Result<Vec<v1::Event>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn room_goes_on_in_the_cluster_where_it_was() -> Result<()> {
     let missing = (
-        nats::Server::start("moved", "max_payload: 1MB"),
+        NatsServer::start("moved", "max_payload: 1MB"),
         copy::migrated("moved"),
     );
     let (Some(nats), Some(keyspace)) = missing else {
@@ -87,7 +88,7 @@ async fn room_goes_on_in_the_cluster_where_it_was() -> Result<()> {
     let elsewhere = TempDir::new()?;
     let mut options = ServerOptions::dev(elsewhere.path())
         .arg("--nats")
-        .arg(&nats.url);
+        .arg(&nats.url());
     options.args.extend(keyspace.flags());
     let cluster = Server::start(binary(), options).await?;
     let (ada, _ada) = connect(&cluster, "ada").await?;

@@ -1,75 +1,10 @@
 //! NATS that is not there, refuses, or carries too little.
 
-use std::{
-    env, fs,
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use rookery_loadtest::services::{NatsServer, free_port};
 
-use rookery_loadtest::wait::eventually_blocking;
-use tempfile::TempDir;
+use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, rookery};
 
-use super::{BAD_CONFIG, CLEAN, Ended, FREE_PORTS, UNAVAILABLE, rookery, skip};
-
-/// A server on loopback; ended with its value.
-pub(crate) struct Server {
-    _folder: TempDir,
-    pub(crate) url: String,
-    process: Child,
-}
-
-impl Server {
-    /// Starts one with these lines of configuration.
-    pub(crate) fn start(test: &str, lines: &str) -> Option<Self> {
-        let Some(binary) = binary() else {
-            skip(
-                test,
-                "there is no nats-server (scripts/services start nats)",
-            );
-            return None;
-        };
-        let port = free_port();
-        let folder = TempDir::new().unwrap();
-        let configuration = folder.path().join("nats.conf");
-        fs::write(
-            &configuration,
-            format!("listen: 127.0.0.1:{port}\n{lines}\n"),
-        )
-        .unwrap();
-        let process = Command::new(binary)
-            .arg("-c")
-            .arg(configuration)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self {
-            _folder: folder,
-            url: format!("nats://127.0.0.1:{port}"),
-            process,
-        };
-        eventually_blocking("nats-server starts", Duration::from_secs(20), || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        Some(server)
-    }
-
-    /// A gateway alone needs nothing but NATS.
-    fn check(&self, flags: &[&str]) -> Ended {
-        check(&self.url, flags)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
+/// A gateway alone needs nothing but NATS.
 fn check(url: &str, flags: &[&str]) -> Ended {
     run("check", url, flags)
 }
@@ -84,23 +19,6 @@ fn run(command: &str, url: &str, flags: &[&str]) -> Ended {
     let mut arguments = vec![command, "--role", "gateway", "--nats", url];
     arguments.extend(flags);
     rookery(&arguments)
-}
-
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port()
-}
-
-fn binary() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("ROOKERY_NATS_SERVER") {
-        return Some(named.into());
-    }
-    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services");
-    let built = fs::read_dir(services).into_iter().flatten().flatten();
-    let built = built.map(|entry| entry.path().join("nats-server"));
-    let path = env::var_os("PATH").unwrap_or_default();
-    let installed = env::split_paths(&path).map(|folder| folder.join("nats-server"));
-    built.chain(installed).find(|binary| binary.is_file())
 }
 
 #[test]
@@ -136,37 +54,36 @@ fn file_that_is_missing_is_named_with_its_setting() {
 
 #[test]
 fn server_as_it_should_be_is_said_to_be_usable() {
-    let Some(server) = Server::start("nats, sound", "max_payload: 1MB") else {
+    let Some(server) = NatsServer::start("nats, sound", "max_payload: 1MB") else {
         return;
     };
-    server
-        .check(&["--node", "n1"])
+    check(&server.url(), &["--node", "n1"])
         .with(CLEAN, &["node: \"n1\" does gateway\n", "carries rookery.>"]);
 }
 
 #[test]
 fn payload_limit_that_is_too_small_is_named() {
-    let Some(server) = Server::start("nats, payload", "max_payload: 64KB") else {
+    let Some(server) = NatsServer::start("nats, payload", "max_payload: 64KB") else {
         return;
     };
     let words = "messages of 65536 bytes at most, 1048576 are needed (max_payload";
-    refused(&server.url, &[], UNAVAILABLE, &[words]);
+    refused(&server.url(), &[], UNAVAILABLE, &[words]);
 }
 
 #[test]
 fn credentials_that_are_refused_are_named_and_not_shown() {
     let lines = "authorization { user: rookery, password: secret }";
-    let Some(server) = Server::start("nats, credentials", lines) else {
+    let Some(server) = NatsServer::start("nats, credentials", lines) else {
         return;
     };
     let user = ["--set", "nats.user=rookery", "--set"];
     let right = [&user[..], &["nats.password=secret"]].concat();
-    server.check(&right).with(CLEAN, &["nats: "]);
+    check(&server.url(), &right).with(CLEAN, &["nats: "]);
     let wrong = [&user[..], &["nats.password=hunter2"]].concat();
     for flags in [&wrong[..], &[]] {
         let words = ["refuses the credentials", "nats.password"];
-        refused(&server.url, flags, UNAVAILABLE, &words);
-        let said = server.check(flags).said;
+        refused(&server.url(), flags, UNAVAILABLE, &words);
+        let said = check(&server.url(), flags).said;
         assert!(!said.contains("hunter2"), "{said}");
     }
 }
@@ -175,12 +92,12 @@ fn credentials_that_are_refused_are_named_and_not_shown() {
 fn subjects_that_are_not_allowed_are_named() {
     let lines = "authorization { users: [ { user: a, password: b, permissions: \
                  { publish: [\"chat.>\"], subscribe: [\"chat.>\"] } } ] }";
-    let Some(server) = Server::start("nats, subjects", lines) else {
+    let Some(server) = NatsServer::start("nats, subjects", lines) else {
         return;
     };
     let flags = ["--set", "nats.user=a", "--set", "nats.password=b"];
     let words = ["allow rookery.>", "nats.subject_prefix"];
-    refused(&server.url, &flags, UNAVAILABLE, &words);
+    refused(&server.url(), &flags, UNAVAILABLE, &words);
     let allowed = [&flags[..], &["--set", "nats.subject_prefix=chat"]].concat();
-    server.check(&allowed).with(CLEAN, &["carries chat.>"]);
+    check(&server.url(), &allowed).with(CLEAN, &["carries chat.>"]);
 }

@@ -2,13 +2,15 @@
 
 use rookery_cluster::{NatsBus, bus::contract::Pair};
 
-use super::{config, connect, server::Server};
+use rookery_loadtest::services::NatsServer;
 
-async fn pair() -> Option<(Pair<NatsBus>, Option<Server>)> {
+use super::{config, connect};
+
+async fn pair() -> Option<(Pair<NatsBus>, Option<NatsServer>)> {
     let (url, server) = match std::env::var_os("ROOKERY_TEST_NATS") {
         Some(url) => (url.into_string().unwrap(), None),
         None => {
-            let server = Server::start("bus contract", "")?;
+            let server = NatsServer::start("bus contract", "")?;
             (server.url(), Some(server))
         }
     };

@@ -13,13 +13,13 @@ use rookery_cluster::{
     Bus, BusError, EndpointId, Inbound, Inbox, Links, NatsBus, Role,
     task::{TaskKind, spawn},
 };
+use rookery_loadtest::services::NatsServer;
 use rookery_proto::link::{RoomDetach, packet::Body};
 use tokio::{task::JoinHandle, time::interval};
 
 use super::{
     config, connect, eventually,
     proxy::{Proxy, Way},
-    server::Server,
 };
 
 /// What an inbox tells, in its order.
@@ -145,7 +145,7 @@ async fn unreachable(bus: &NatsBus) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_heals_after_its_server_was_killed() {
-    let Some(mut server) = Server::start("killed server", "") else {
+    let Some(mut server) = NatsServer::start("killed server", "") else {
         return;
     };
     let config = config(&server.url());
@@ -167,7 +167,7 @@ async fn link_heals_after_its_server_was_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_heals_after_its_connection_was_cut() {
-    let Some(server) = Server::start("cut connection", "") else {
+    let Some(server) = NatsServer::start("cut connection", "") else {
         return;
     };
     let proxy = Proxy::to(server.port()).await;
@@ -196,7 +196,7 @@ async fn link_heals_after_its_connection_was_cut() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_connection_is_given_up_and_the_link_heals() {
-    let Some(server) = Server::start("stalled connection", "") else {
+    let Some(server) = NatsServer::start("stalled connection", "") else {
         return;
     };
     let proxy = Proxy::to(server.port()).await;

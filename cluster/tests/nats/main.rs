@@ -10,7 +10,6 @@
 mod contract;
 mod faults;
 mod proxy;
-mod server;
 mod startup;
 
 use std::time::Duration;

@@ -6,8 +6,9 @@ use rookery_cluster::{
     Broadcast as _, Bus as _, EndpointId, NatsBus, NatsConfig, NatsCredentials, NatsError,
     NatsIdentity, NatsTls, Role,
 };
+use rookery_loadtest::services::NatsServer;
 
-use super::{config, connect, server::Server};
+use super::{config, connect};
 
 /// An nkey for these tests alone.
 const NKEY_SEED: &str = "SUAHFMGQL3KS4R7ON2IUCDNPP72G4DBVYYHZYRQEB7GPNA22OHAI237QVU";
@@ -110,7 +111,7 @@ async fn settings_that_cannot_be_right_are_refused_before_connecting() {
 
 #[tokio::test]
 async fn password_is_checked() {
-    let Some(server) = Server::start(
+    let Some(server) = NatsServer::start(
         "password",
         "authorization { user: rookery, password: secret }",
     ) else {
@@ -135,7 +136,7 @@ async fn password_is_checked() {
 
 #[tokio::test]
 async fn token_is_checked() {
-    let Some(server) = Server::start("token", "authorization { token: secret }") else {
+    let Some(server) = NatsServer::start("token", "authorization { token: secret }") else {
         return;
     };
     let mut config = config(&server.url());
@@ -149,7 +150,7 @@ async fn token_is_checked() {
 #[tokio::test]
 async fn nkey_is_checked() {
     let users = format!("authorization {{ users: [ {{ nkey: {NKEY_PUBLIC} }} ] }}");
-    let Some(server) = Server::start("nkey", &users) else {
+    let Some(server) = NatsServer::start("nkey", &users) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -165,7 +166,7 @@ async fn nkey_is_checked() {
 
 #[tokio::test]
 async fn subjects_that_are_not_allowed_are_told() {
-    let Some(server) = Server::start(
+    let Some(server) = NatsServer::start(
         "permissions",
         r#"authorization { users: [ { user: rookery, password: secret,
             permissions: { publish: "chat.>", subscribe: "chat.>" } } ] }"#,
@@ -187,7 +188,7 @@ async fn subjects_that_are_not_allowed_are_told() {
 
 #[tokio::test]
 async fn payload_limit_that_is_too_small_is_told() {
-    let Some(server) = Server::start("payload limit", "max_payload: 65536") else {
+    let Some(server) = NatsServer::start("payload limit", "max_payload: 65536") else {
         return;
     };
     let error = fails(config(&server.url()), "max_payload").await;
@@ -205,7 +206,7 @@ async fn tls_is_checked_on_both_sides() {
         file("server-key.pem"),
         file("ca.pem")
     );
-    let Some(server) = Server::start("tls", &lines) else {
+    let Some(server) = NatsServer::start("tls", &lines) else {
         return;
     };
     let mut config = config(&server.url());
@@ -231,7 +232,7 @@ async fn tls_is_checked_on_both_sides() {
 
 #[tokio::test]
 async fn server_that_comes_up_late_is_waited_for() {
-    let Some(mut server) = Server::start("late server", "") else {
+    let Some(mut server) = NatsServer::start("late server", "") else {
         return;
     };
     server.kill();
