@@ -283,6 +283,17 @@ impl Member {
     fn take(&mut self, input: Input, now: Instant, effects: &mut Vec<Effect>) {
         let outcome = match input {
             Input::Tick => return,
+            // Answers about shards that come late: who is fenced owns nothing any more.
+            Input::Taken { .. }
+            | Input::TakeRefused { .. }
+            | Input::TakeFailed { .. }
+            | Input::Finished { .. }
+            | Input::Released { .. }
+            | Input::ReleaseFailed { .. }
+                if self.standing == Standing::Fenced =>
+            {
+                return;
+            }
             Input::Heard(Told::Beat(beat)) => return self.hear(beat, now),
             Input::Heard(Told::HandOver(told)) => {
                 self.promise(&told, now);

@@ -17,7 +17,7 @@ use crate::{
         Duties, Duty, Life, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig,
         MembershipPorts, Standing, Suspended, start,
     },
-    placement::Placement,
+    placement::{Owners, Placement},
     task::{TaskKind, spawn},
 };
 
@@ -190,6 +190,25 @@ async fn broken_table_suspends_until_it_answers() {
         .wait_for(|it| *it == Standing::Fenced)
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn fenced_node_claims_nothing_though_a_shard_is_taken_late() {
+    let cluster = Cluster::new();
+    let node = cluster.node(Role::Rooms, 2).await;
+    let mut standing = node.standing();
+    let mut owners = node.placement().watch();
+    let owns = |owners: &Arc<Owners>| owners.any(Role::Rooms);
+    owners.wait_for(owns).await.unwrap();
+    node.fenced().await;
+    standing
+        .wait_for(|it| *it == Standing::Fenced)
+        .await
+        .unwrap();
+    node.taken(Shard::of("general"), Epoch(7)).await;
+    // Requests are handled in order: this answer comes after that.
+    node.nodes().await;
+    assert!(!owns(&owners.borrow_and_update()));
 }
 
 #[tokio::test(start_paused = true)]
