@@ -23,7 +23,7 @@ use crate::limits::{EMOJI_PER_MESSAGE_MAX, REACTIONS_PER_MESSAGE_MAX};
 impl RoomState {
     pub(super) fn needs_send(&self, send: &Send, who: &Who, now: Now) -> Option<Need> {
         let bytes = send.client_id.len();
-        if bytes == 0 || bytes > CLIENT_ID_BYTES_MAX || self.may_post(who, "").is_err() {
+        if bytes == 0 || bytes > CLIENT_ID_BYTES_MAX {
             return None;
         }
         match self.sent.find(&who.user, &send.client_id, now.ms) {
@@ -39,7 +39,6 @@ impl RoomState {
             let message = format!("must have at most {CLIENT_ID_BYTES_MAX} bytes");
             return Err(WireError::invalid("send.clientId", message));
         }
-        self.may_post(&who, "send.room")?;
         let digest = if send.client_id.is_empty() {
             0
         } else {
@@ -48,8 +47,10 @@ impl RoomState {
         if !send.client_id.is_empty()
             && let Known::Sent(first) = self.sent.find(&who.user, &send.client_id, now.ms)
         {
+            // Also to who has left since: what is told again was done.
             return self.send_again(ticket, first, digest);
         }
+        self.may_post(&who, "send.room")?;
         self.writable()?;
         let limits = &self.limits;
         self.rates

@@ -150,11 +150,31 @@ impl Model {
         unread.count() as u64
     }
 
+    /// Where the user has sent that id, and what. Also one who has left since is told it again.
+    fn first_sent(&self, user: User, client_id: &str) -> Option<(u64, &String)> {
+        self.upto(self.applied())
+            .find_map(|(at, event)| match &event.kind {
+                Kind::Message {
+                    text,
+                    client_id: id,
+                } if event.actor == user && id == client_id && !id.is_empty() => Some((at, text)),
+                _ => None,
+            })
+    }
+
     pub(super) fn expect(&self, user: User, command: &Command) -> Expected {
         let since = self.member_since(user, self.applied());
         let is_member = since.is_some();
         let not_member = Expected::Refused(Code::NotMember);
         let refused = Expected::Refused;
+        if let Command::Send { text, client_id } = command
+            && let Some((at, first)) = self.first_sent(user, client_id)
+        {
+            return match first == text {
+                true => Expected::Same(at),
+                false => refused(Code::Conflict),
+            };
+        }
         match command {
             Command::Join => match since {
                 Some(_) => Expected::Listens,
@@ -172,27 +192,10 @@ impl Model {
             }
             _ if !is_member => not_member,
             Command::Leave => Expected::Appends(Kind::Left),
-            Command::Send { text, client_id } => {
-                let first = self
-                    .upto(self.applied())
-                    .find_map(|(at, event)| match &event.kind {
-                        Kind::Message {
-                            text,
-                            client_id: id,
-                        } if event.actor == user && id == client_id && !id.is_empty() => {
-                            Some((at, text))
-                        }
-                        _ => None,
-                    });
-                match first {
-                    Some((at, first)) if first == text => Expected::Same(at),
-                    Some(_) => refused(Code::Conflict),
-                    None => Expected::Appends(Kind::Message {
-                        text: text.clone(),
-                        client_id: client_id.clone(),
-                    }),
-                }
-            }
+            Command::Send { text, client_id } => Expected::Appends(Kind::Message {
+                text: text.clone(),
+                client_id: client_id.clone(),
+            }),
             Command::Edit { target, text } => match self.target(*target) {
                 Err(code) => refused(code),
                 Ok(message) if message.actor != user => refused(Code::Forbidden),
