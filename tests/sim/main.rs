@@ -30,6 +30,8 @@ use search::{outcome, outcome_under, search, setting};
 
 /// Seeds of a run of the test suite.
 const SEEDS: u64 = 1_000;
+/// Seeds beyond those that found a fault of ours, under the schedule of its day.
+const FAULTS_FOUND_BY: [u64; 1] = [1959];
 /// Findings shown of one seed.
 const SHOWN: usize = 12;
 
@@ -75,6 +77,14 @@ fn seeds_break_no_promise() {
         "too few planned moves: {}",
         seen.at_rest
     );
+}
+
+#[test]
+fn seeds_that_found_faults_are_sound() {
+    for seed in FAULTS_FOUND_BY {
+        let found = outcome(seed, None, false).found;
+        assert!(found.is_empty(), "seed {seed}: {found:?}");
+    }
 }
 
 #[test]

@@ -281,7 +281,7 @@ impl Rooms {
 
     /// The shard's rooms need not end after all.
     pub(super) fn keep_shard(&mut self, shard: Shard) {
-        self.send_to_shard(shard, || RoomMsg::PrepareSleep { stopping: false });
+        self.send_to_shard(shard, || RoomMsg::Stay);
     }
 
     /// Ends the shard's rooms where they are; what waits in them is answered `UNAVAILABLE`. They

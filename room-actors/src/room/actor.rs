@@ -52,6 +52,8 @@ pub(crate) enum RoomMsg {
     /// From the host: write what is left and say so (`HostMsg::Quiet`), when nobody listens or
     /// `stopping`. Void once more work comes. Lost with the actor: the host asks again.
     PrepareSleep { stopping: bool },
+    /// From the host: it need not end after all, though it was told `stopping`.
+    Stay,
     /// From the commit pipeline: everything up to this write is durable and the fence was read.
     /// Only a pipeline that ends loses it, and then no room goes on.
     Committed { seq: u64 },
@@ -211,7 +213,13 @@ impl Shell {
             }
             RoomMsg::PrepareSleep { stopping } => {
                 awake.count_host_message();
-                awake.sleep_wanted = Some(stopping);
+                // Who looks for idle rooms may not know that this one must end.
+                let must_end = awake.sleep_wanted == Some(true);
+                awake.sleep_wanted = Some(stopping || must_end);
+            }
+            RoomMsg::Stay => {
+                awake.count_host_message();
+                awake.sleep_wanted = None;
             }
             RoomMsg::Committed { seq } => {
                 let before = awake.state.head();
