@@ -18,7 +18,7 @@ use tokio::{
 pub(crate) use self::serial::Fate;
 use crate::{
     mutation::Mutation,
-    replica::{Batch, Cell, Partition, Replica, Row, Rows, Value},
+    replica::{Batch, Cell, Key, Partition, Replica, Row, Rows, Value},
     world::{Process, World, mostly_short},
 };
 
@@ -141,7 +141,7 @@ impl Quorum {
             world: Arc::clone(world),
             state: Mutex::new(State {
                 dice: world.own_dice(),
-                replicas: std::array::from_fn(|_| Replica::new(mutation)),
+                replicas: std::array::from_fn(|index| Replica::new(index, mutation)),
                 down: [false; REPLICAS],
                 trouble: Trouble::NONE,
                 traps: Traps::NONE,
@@ -335,17 +335,42 @@ impl Quorum {
         need: usize,
         partition: Partition,
     ) -> Result<Rows, NoQuorum> {
+        let asked = partition.clone();
         let answers = self
-            .ask(from, need, move |replica| replica.read(&partition))
+            .ask(from, need, move |replica| {
+                (replica.index, replica.read(&asked))
+            })
             .await?;
         let mut merged = Rows::new();
-        for (key, row) in answers.into_iter().flatten() {
-            let row = match merged.remove(&key) {
-                Some(known) => Row::newer(known, row),
-                None => row,
+        for (key, row) in answers.iter().flat_map(|(_, rows)| rows) {
+            let row = match merged.remove(key) {
+                Some(known) => Row::newer(known, row.clone()),
+                None => row.clone(),
             };
-            merged.insert(key, row);
+            merged.insert(key.clone(), row);
+        }
+        if need >= QUORUM {
+            self.repair(&partition, &merged, &answers);
         }
         Ok(merged)
+    }
+
+    /// Both databases write what a quorum read found different to those who answered, before they
+    /// answer. Rooms rely on it for cursors, which nobody writes again; other rows are left as they
+    /// are, so that what rooms must do themselves is seen.
+    fn repair(&self, partition: &Partition, merged: &Rows, answers: &[(usize, Rows)]) {
+        let mut state = self.state();
+        for (replica, rows) in answers {
+            let behind = |(key, row): &(&Key, &Row)| {
+                matches!(key, Key::Cursor(_)) && rows.get(*key) != Some(*row)
+            };
+            let behind = merged.iter().filter(behind);
+            let rows: Vec<_> = behind
+                .map(|(key, row)| (key.clone(), row.clone()))
+                .collect();
+            if !rows.is_empty() && !state.down[*replica] {
+                state.replicas[*replica].write(&(partition.clone(), rows));
+            }
+        }
     }
 }

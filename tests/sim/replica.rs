@@ -174,6 +174,7 @@ pub(crate) struct Register {
 /// One replica.
 #[derive(Debug, Default)]
 pub(crate) struct Replica {
+    pub(crate) index: usize,
     rows: BTreeMap<Partition, Rows>,
     registers: BTreeMap<Cell, Register>,
     /// Keys that two different rows were written under.
@@ -183,8 +184,9 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(mutation: Option<Mutation>) -> Self {
+    pub(crate) fn new(index: usize, mutation: Option<Mutation>) -> Self {
         Self {
+            index,
             mutation,
             ..Self::default()
         }
