@@ -52,10 +52,19 @@ impl Node {
 
     /// Whether it lost its shards to another: it ends by itself then.
     pub(crate) fn is_fenced(&self) -> bool {
+        self.is(&Health::Fenced)
+    }
+
+    /// Whether it has joined and takes commands.
+    pub(crate) fn serves(&self) -> bool {
+        self.is(&Health::Ready)
+    }
+
+    fn is(&self, health: &Health) -> bool {
         let running = self.running.lock().expect("no panic while held");
         running
             .as_ref()
-            .is_some_and(|node| *node.health().borrow() == Health::Fenced)
+            .is_some_and(|node| node.health().borrow().eq(health))
     }
 
     /// Ends in order: hands over, finishes what is in flight.

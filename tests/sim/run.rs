@@ -114,7 +114,7 @@ impl Driver {
     }
 
     async fn misfortunes(&mut self) -> Vec<Found> {
-        // The rooms begin in peace.
+        // The rooms begin in peace: how long is part of the schedule.
         let real = self.cluster.moving == Moving::Real;
         let peace = if real { 3_000 } else { 20 };
         sleep(Duration::from_millis(peace + self.dice.u64(0..400))).await;
@@ -142,7 +142,7 @@ impl Driver {
     async fn end(&mut self, stage: &Stage) -> Vec<Found> {
         self.all_well();
         stage.begin(Phase::Drain);
-        if !self.wait(|| stage.all_ready()).await {
+        if !self.wait(|_| stage.all_ready()).await {
             return vec![Found::stuck("clients do not get answers")];
         }
         let last = self.nodes.len();
@@ -153,33 +153,38 @@ impl Driver {
                 for room in self.plan().rooms.iter().copied() {
                     self.assign(Shard::of(room), last);
                 }
-                sleep(Duration::from_secs(1)).await;
             }
             Moving::Real => {
-                sleep(Duration::from_secs(3)).await;
+                if !self.wait(|driver| driver.serves(last)).await {
+                    return vec![Found::stuck("the last node does not join")];
+                }
                 for slot in &mut self.nodes[..last] {
                     if let Some(node) = slot.node.take() {
                         node.process.kill();
                     }
                 }
-                sleep(Duration::from_secs(8)).await;
             }
+        }
+        if !self.wait(|driver| driver.owns_all(last)).await {
+            return vec![Found::stuck("the last node does not take every room")];
         }
         let Some(heads) = self.read_all().await else {
             return vec![Found::stuck("the rooms cannot be read")];
         };
         stage.come_to(heads);
-        if !self.wait(|| stage.all_ready()).await {
+        if !self.wait(|_| stage.all_ready()).await {
             return vec![Found::stuck("clients do not come to the rooms' heads")];
         }
         stage.begin(Phase::Done);
-        sleep(Duration::from_millis(100)).await;
+        if !self.wait(|_| stage.all_ready()).await {
+            return vec![Found::stuck("clients do not end")];
+        }
         Vec::new()
     }
 
-    async fn wait(&mut self, ready: impl Fn() -> bool) -> bool {
+    async fn wait(&mut self, ready: impl Fn(&Self) -> bool) -> bool {
         let until = Instant::now() + PATIENCE;
-        while !ready() {
+        while !ready(self) {
             if Instant::now() > until {
                 return false;
             }

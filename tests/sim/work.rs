@@ -115,7 +115,8 @@ impl Client {
             let now = Instant::now();
             let phase = stage.phase();
             if phase == Phase::Done {
-                return self.finish();
+                self.finish();
+                return stage.ready();
             }
             if now >= mind.next {
                 let pause = match phase {

@@ -127,6 +127,7 @@ impl Quorum {
                 return Err(NoQuorum(0));
             }
             if answers.iter().any(|(promised, _)| !promised) {
+                // Another proposer is ahead: as a database's coordinator, it lets that one finish.
                 let pause = self.state().dice.u64(1..=20);
                 sleep(Duration::from_millis(pause)).await;
                 continue;

@@ -1,5 +1,6 @@
 //! Which node is to own what.
 
+use rookery_persistence::ShardKind;
 use rookery_proto::shard::Shard;
 
 use super::Driver;
@@ -44,6 +45,30 @@ impl Driver {
             let order = Order::GiveTo(shard, to.rooms.clone());
             self.cluster.order(&owner, order);
         }
+    }
+
+    /// Whether the node takes part in the cluster.
+    pub(super) fn serves(&self, index: usize) -> bool {
+        self.nodes[index].node.as_ref().is_some_and(Node::serves)
+    }
+
+    /// Whether the database has every room's shard as that node's.
+    pub(super) fn owns_all(&self, index: usize) -> bool {
+        let Some(node) = &self.nodes[index].node else {
+            return false;
+        };
+        self.plan().rooms.iter().all(|room| {
+            let cell = Cell::Shard(ShardKind::Rooms as u8, Shard::of(room).number());
+            let owner = self.cluster.quorum.inspect(|replicas| {
+                let known = replicas.iter().filter_map(|it| it.cell(cell));
+                known.max_by_key(|(ballot, _)| *ballot)
+            });
+            let taker = match owner {
+                Some((_, (Value::Shard { incarnation, .. }, _))) => incarnation,
+                _ => return false,
+            };
+            taker == node.process.incarnation
+        })
     }
 
     pub(super) fn is_fenced(&self, node: &Node) -> bool {

@@ -30,23 +30,10 @@ fn owner_of(value: Option<Value>) -> Option<Owner> {
 impl NodeStore {
     pub(super) async fn register(&self, incarnation: Incarnation) -> Result<(), StoreError> {
         self.begin(Point::Other).await?;
-        let cell = Cell::Node(incarnation.0);
-        let until = Instant::now() + OWNERSHIP_TIMEOUT;
-        loop {
-            let fate = self
-                .quorum
-                .transact(&self.process, cell, true, |value| {
-                    value.is_none().then_some(Value::Node { fenced: false })
-                })
-                .await;
-            match fate {
-                Fate::Applied | Fate::Refused => break,
-                Fate::Unknown(error) => self
-                    .again(until, error)
-                    .await
-                    .map_err(unknown("register node"))?,
-            }
-        }
+        let registered = self.settled(Cell::Node(incarnation.0), true, |value| {
+            value.is_none().then_some(Value::Node { fenced: false })
+        });
+        registered.await.map_err(unknown("register node"))?;
         self.process.pass().await;
         Ok(())
     }
@@ -122,44 +109,40 @@ impl NodeStore {
     ) -> Result<(), StoreError> {
         self.begin(Point::Other).await?;
         let cell = Cell::Shard(kind as u8, shard.number());
-        let until = Instant::now() + OWNERSHIP_TIMEOUT;
         let own = Owner { incarnation, epoch };
         let nobody = Value::Shard {
             epoch: epoch.0,
             incarnation: Incarnation::NOBODY.0,
         };
-        loop {
-            let fate = self
-                .quorum
-                .transact(&self.process, cell, true, |value| {
-                    (owner_of(value) == Some(own)).then_some(nobody)
-                })
-                .await;
-            match fate {
-                Fate::Applied | Fate::Refused => break,
-                Fate::Unknown(error) => self
-                    .again(until, error)
-                    .await
-                    .map_err(unknown("release shard"))?,
-            }
-        }
+        let released = self.settled(cell, true, |value| {
+            (owner_of(value) == Some(own)).then_some(nobody)
+        });
+        released.await.map_err(unknown("release shard"))?;
         self.process.pass().await;
         Ok(())
     }
 
     async fn fence(&self, incarnation: Incarnation) -> Result<(), NoQuorum> {
+        let fenced = Value::Node { fenced: true };
         let cell = Cell::Node(incarnation.0);
+        // Refused: it is fenced already, and the transaction saw that learned.
+        self.settled(cell, self.learns(), |value| {
+            (value != Some(fenced)).then_some(fenced)
+        })
+        .await
+    }
+
+    /// Repeats a transaction until it is known whether it was applied or refused.
+    async fn settled(
+        &self,
+        cell: Cell,
+        learns: bool,
+        change: impl Fn(Option<Value>) -> Option<Value> + Sync,
+    ) -> Result<(), NoQuorum> {
         let until = Instant::now() + OWNERSHIP_TIMEOUT;
         loop {
-            let fate = self
-                .quorum
-                .transact(&self.process, cell, self.learns(), |value| {
-                    (value != Some(Value::Node { fenced: true }))
-                        .then_some(Value::Node { fenced: true })
-                })
-                .await;
-            match fate {
-                // Refused: it is fenced already, and the transaction saw that learned.
+            let fate = self.quorum.transact(&self.process, cell, learns, &change);
+            match fate.await {
                 Fate::Applied | Fate::Refused => return Ok(()),
                 Fate::Unknown(error) => self.again(until, error).await?,
             }
@@ -175,6 +158,7 @@ impl NodeStore {
         if Instant::now() >= until {
             return Err(error);
         }
+        // As the real store does, so that two who are at it do not meet again and again.
         let pause = self.quorum.world.throw(|dice| dice.u64(1..=30));
         sleep(Duration::from_millis(pause)).await;
         Ok(())
