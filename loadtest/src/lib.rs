@@ -3,7 +3,9 @@
 //! Reading order: [`client`] speaks the wire over a foreign WebSocket library; [`replica`] folds a
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
-//! recorders at random through whatever happens to the server; [`load`] measures sends; [`server`]
+//! recorders at random through whatever happens to the server; [`load`] measures sends;
+//! [`scenario`] says what load a run puts on, [`light`] puts it on and [`outcome`] is what
+//! was measured; [`server`]
 //! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
 //! every wire through a [`proxy`]; [`measure`] measures what users of such a cluster wait for;
 //! [`wait`] and [`services`] are for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
@@ -16,12 +18,15 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod history;
+pub mod light;
 pub mod limits;
 pub mod load;
 pub mod measure;
+pub mod outcome;
 pub mod proxy;
 pub mod recorder;
 pub mod replica;
+pub mod scenario;
 pub mod server;
 pub mod services;
 pub mod wait;

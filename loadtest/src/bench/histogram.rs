@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Sub-buckets per power of two: a relative error below 1 in 64.
 const SUB_BITS: u32 = 6;
 const SUB: u64 = 1 << SUB_BITS;
@@ -78,6 +80,40 @@ impl Histogram {
     }
 }
 
+/// The buckets that are not empty, by number: how it stands in files.
+#[derive(Serialize, Deserialize)]
+struct Sparse {
+    counts: Vec<(usize, u64)>,
+    max: u64,
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counts = self.counts.iter().copied().enumerate();
+        let sparse = Sparse {
+            counts: counts.filter(|(_, count)| *count > 0).collect(),
+            max: self.max,
+        };
+        sparse.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sparse = Sparse::deserialize(deserializer)?;
+        let mut histogram = Self {
+            max: sparse.max,
+            ..Self::default()
+        };
+        for (index, count) in sparse.counts {
+            let known = histogram.counts.get_mut(index);
+            *known.ok_or_else(|| serde::de::Error::custom("no such bucket"))? += count;
+            histogram.total += count;
+        }
+        Ok(histogram)
+    }
+}
+
 fn bucket(value: u64) -> usize {
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(SUB_BITS + 1);
     let index = (u64::from(shift) << SUB_BITS) + (value >> shift);
@@ -139,6 +175,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_histogram_written_as_json_reads_as_the_same(values: Vec<u64>) {
+            let mut histogram = Histogram::default();
+            for value in values {
+                histogram.record(value);
+            }
+            let text = serde_json::to_string(&histogram).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Histogram>(&text).unwrap(), histogram);
+        }
+
         #[test]
         fn every_value_lies_in_its_bucket_within_the_error(value: u64) {
             let last = last_of(bucket(value));

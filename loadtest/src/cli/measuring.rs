@@ -9,7 +9,7 @@ use rookery_loadtest::{
     measure::{Measured, Setting},
 };
 
-use crate::{BAD_INPUT, UNSOUND, say};
+use super::{BAD_INPUT, UNSOUND, say};
 
 /// What every measurement needs.
 #[derive(Args)]

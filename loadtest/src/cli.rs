@@ -1,0 +1,165 @@
+//! The command line: one file for each subcommand, the shared words here.
+
+mod load;
+mod measuring;
+mod record;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use measuring::Measuring;
+use rookery_loadtest::measure::{self, Demand};
+use rookery_proto::errors::chain;
+
+/// Exit codes, as the README tells them.
+const UNSOUND: u8 = 1;
+const BAD_INPUT: u8 = 64;
+
+/// Proves that a Rookery server keeps its word: as a client only, over the wire.
+///
+/// `record` runs many clients that send, edit, delete, react, read, list, leave and come back
+/// at random, reconnect and resume when they are cut off, and write all they did and saw to a history file. Kill and
+/// restart the server meanwhile as you like. At the end the clients come to rest, each room's log
+/// is read, and the history is judged.
+///
+/// `check` judges a history file again. `load` measures how many sends are acknowledged and when.
+///
+/// A history is sound when every acknowledged event is in its room's log once, at its offset, with
+/// its content; nothing is in the log or was delivered that nobody asked for; every stream and
+/// page is without holes and in order; cursors never went back, unread counts were right, and all
+/// clients end with the state the log gives.
+///
+/// `failover`, `moves`, `rolling`, `lost` and `sends` start a whole cluster on this machine, do something to
+/// it, and tell how long its clients waited. They need `scripts/services start nats cql`.
+///
+/// Exit status: 0 sound, 1 not sound (or the run failed), 64 bad arguments or file.
+#[derive(Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Cli {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Judge a history file.
+    Check {
+        /// The file, as `record` or a test wrote it.
+        history: PathBuf,
+    },
+    /// Run a workload against a server, write the history, and judge it.
+    #[command(after_help = record::EXAMPLE)]
+    Record(record::Arguments),
+    /// Send as fast as sends are acknowledged, or at a rate, and print rate and latencies.
+    ///
+    /// The server's own limits must allow it: `gateway.commands_per_second`, `rooms.sends_per_second`
+    /// and their bursts. Nothing is judged; `record` does that.
+    #[command(after_help = load::EXAMPLE)]
+    Load(load::Arguments),
+    /// Measure the first ack in each room after a kill -9 of its owner.
+    Failover {
+        /// How many kills.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Measure how many sends a cluster acknowledges, how soon, and where the time goes.
+    Sends {
+        /// Nodes for rooms and presence.
+        #[arg(long, default_value_t = 1)]
+        nodes: usize,
+        /// Gateways.
+        #[arg(long, default_value_t = 1)]
+        gateways: usize,
+        /// Connections.
+        #[arg(long, default_value_t = 100)]
+        senders: u32,
+        /// Sends one connection has in flight at most.
+        #[arg(long, default_value_t = 4)]
+        in_flight: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Measure the pause of a busy room when its shard moves to another node as planned.
+    Moves {
+        /// How many moves of probed rooms, at least.
+        #[arg(long, default_value_t = 100)]
+        moves: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Restart every process of a cluster under load, one after the other.
+    Rolling {
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+    /// Lose single NATS messages and measure until that is made good.
+    Lost {
+        /// How many messages.
+        #[arg(long, default_value_t = 40)]
+        times: usize,
+        #[command(flatten)]
+        measuring: Measuring,
+    },
+}
+
+/// Does what the arguments say.
+pub(crate) async fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap, too.
+            let code = if error.use_stderr() { BAD_INPUT } else { 0 };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match cli.command {
+        Subcommands::Check { history } => record::check(&history),
+        Subcommands::Record(arguments) => record::run(arguments).await,
+        Subcommands::Load(arguments) => load::run(arguments).await,
+        Subcommands::Failover { kills, measuring } => {
+            measuring
+                .run(async |setting| measure::failover(setting, kills).await)
+                .await
+        }
+        Subcommands::Sends {
+            nodes,
+            gateways,
+            senders,
+            in_flight,
+            measuring,
+        } => {
+            let demand = Demand {
+                nodes,
+                gateways,
+                senders,
+                in_flight_max: in_flight,
+            };
+            measuring
+                .run(async |setting| measure::sends(setting, demand).await)
+                .await
+        }
+        Subcommands::Moves { moves, measuring } => {
+            measuring
+                .run(async |setting| measure::moves(setting, moves).await)
+                .await
+        }
+        Subcommands::Rolling { measuring } => measuring.run(measure::rolling).await,
+        Subcommands::Lost { times, measuring } => {
+            measuring
+                .run(async |setting| measure::lost(setting, times).await)
+                .await
+        }
+    }
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// An error with all its causes.
+fn complain(error: &dyn std::error::Error) {
+    say(&format!("error: {}", chain(error)));
+}

@@ -1,0 +1,7 @@
+//! The light client: very many connections of one process, each at most 1 KiB, driven by one
+//! epoll loop.
+//!
+//! A run has one or several such processes (`rookery-loadtest light`, started by `run`), each with
+//! a part of the connections. What they are told and what they say are lines of JSON: [`orders`].
+
+pub mod orders;
