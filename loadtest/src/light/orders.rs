@@ -52,8 +52,9 @@ pub enum Order {
     Connect,
     /// Put the load of this stage on, its warm-up first. Answered by [`Report::Stage`].
     Stage(usize),
-    /// Wait until every listener has what was acknowledged, as far as the heads tell
-    /// that are said here; what is missing after that is lost. Answered by [`Report::Settled`].
+    /// After each stage, when no process sends any more: ask each room's head, wait (10 s at most)
+    /// until every listener has come to it; what is missing then is lost. Answered by
+    /// [`Report::Settled`].
     Settle,
     /// Close all and end.
     End,
@@ -62,7 +63,6 @@ pub enum Order {
 /// What it says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "one at a time, read and gone")]
 pub enum Report {
     /// The rooms are there.
     Opened,
@@ -74,7 +74,7 @@ pub enum Report {
     Tick(TickPart),
     /// The stage is over.
     Stage(StagePart),
-    /// What was found missing or doubled after the last stage.
+    /// What was found missing or doubled since the last stage began; added to that stage.
     Settled(Counts),
     /// It cannot go on.
     Failed(String),
