@@ -1,13 +1,12 @@
-//! Building blocks of the benches: cheap listeners in great number, and a histogram.
+//! Building blocks of the benches: cheap listeners in great number.
 //!
 //! The recording client is exact and heavy; these are light and only count. A listener is one
 //! small task without a buffer of its own: it reads into a buffer its thread shares, and keeps
 //! bytes only while a frame is incomplete.
 
 mod frames;
-mod histogram;
 mod listeners;
 
+pub use crate::histogram::Histogram;
 pub use frames::{FrameError, FrameReader};
-pub use histogram::Histogram;
 pub use listeners::{ListenError, Listeners, ListenersOptions, Observe, Tally};

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand, the shared words here.
 
+mod compare;
 mod load;
 mod measuring;
 mod record;
@@ -56,6 +57,9 @@ enum Subcommands {
     /// and their bursts. Nothing is judged; `record` does that.
     #[command(after_help = load::EXAMPLE)]
     Load(load::Arguments),
+    /// Hold the results of two runs against each other; fail on a regression.
+    #[command(after_help = compare::EXAMPLE)]
+    Compare(compare::Arguments),
     /// Measure the first ack in each room after a kill -9 of its owner.
     Failover {
         /// How many kills.
@@ -119,6 +123,7 @@ pub(crate) async fn run() -> ExitCode {
         Subcommands::Check { history } => record::check(&history),
         Subcommands::Record(arguments) => record::run(arguments).await,
         Subcommands::Load(arguments) => load::run(arguments).await,
+        Subcommands::Compare(arguments) => compare::run(&arguments),
         Subcommands::Failover { kills, measuring } => {
             measuring
                 .run(async |setting| measure::failover(setting, kills).await)

@@ -17,6 +17,8 @@ pub mod bench;
 pub mod checker;
 pub mod client;
 pub mod cluster;
+pub mod compare;
+pub mod histogram;
 pub mod history;
 pub mod light;
 pub mod limits;
@@ -29,6 +31,7 @@ pub mod replica;
 pub mod scenario;
 pub mod server;
 pub mod services;
+pub mod shown;
 pub mod wait;
 pub mod workload;
 

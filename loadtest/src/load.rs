@@ -13,11 +13,11 @@ use tokio::{
 };
 
 use crate::{
-    bench::Histogram,
     client::{
         CallError, Client, Command, ConnectError, ConnectOptions, Encoding, Incoming,
         ServerAddress, command,
     },
+    histogram::Histogram,
 };
 
 /// What is asked; each way is part of the next one's.

@@ -17,9 +17,9 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    bench::Histogram,
     client::{Client, ConnectOptions, command},
     cluster::{Cluster, ClusterOptions, Database},
+    histogram::Histogram,
     limits::CLUSTER_READY_DEADLINE,
 };
 pub use failover::failover;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{bench::Histogram, scenario::Scenario};
+use crate::{histogram::Histogram, scenario::Scenario};
 
 /// Version of the file's format; another is refused.
 pub const FORMAT: u32 = 1;
@@ -203,6 +203,9 @@ pub struct Figure {
     pub unit: &'static str,
     /// Which direction is good.
     pub better: Better,
+    /// Whether enough was counted that two runs of the same can be held against each other: at
+    /// least ten values lie past a percentile; never a maximum.
+    pub steady: bool,
 }
 
 /// Which direction of a figure is good.
@@ -225,6 +228,7 @@ impl Side {
                 value,
                 unit,
                 better,
+                steady: true,
             };
             figures.insert(name, figure);
         };
@@ -243,7 +247,56 @@ impl Side {
                 put(format!("{}/{name}", stage.name), value, unit, better);
             });
         }
+        for stage in &self.stages {
+            for (name, times) in stage.latency.named() {
+                for (part, figure) in times_figures(times) {
+                    figures.insert(format!("{}/{name}_{part}_us", stage.name), figure);
+                }
+            }
+        }
         figures
+    }
+}
+
+/// The percentiles that are figures.
+const PERCENTILES: [(&str, f64); 3] = [("p50", 50.0), ("p99", 99.0), ("p999", 99.9)];
+/// Values past a percentile from which on it is steady.
+const PAST_MIN: f64 = 10.0;
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn times_figures(times: &Histogram) -> Vec<(&'static str, Figure)> {
+    if times.count() == 0 {
+        return Vec::new();
+    }
+    let figure = |value: u64, steady| Figure {
+        value: value as f64,
+        unit: "µs",
+        better: Better::Less,
+        steady,
+    };
+    let percentile = |(part, percent): (&'static str, f64)| {
+        let past = times.count() as f64 * (100.0 - percent) / 100.0;
+        // Rounded: 0.1 % of 10,000 is no round number of a float.
+        let steady = past.round() >= PAST_MIN;
+        (part, figure(times.percentile(percent), steady))
+    };
+    let mut figures: Vec<_> = PERCENTILES.into_iter().map(percentile).collect();
+    figures.push(("max", figure(times.max(), false)));
+    figures
+}
+
+impl Latencies {
+    /// Each with its name.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, &Histogram); 6] {
+        [
+            ("ack", &self.ack),
+            ("delivery", &self.delivery),
+            ("all", &self.all),
+            ("connect", &self.connect),
+            ("whole", &self.whole),
+            ("command", &self.command),
+        ]
     }
 }
 
@@ -279,24 +332,6 @@ impl StageOutcome {
         if counts.connected > 0 {
             let each = cpu_us / counts.connected as f64;
             put("cpu_us_per_connect", each, "µs", Less);
-        }
-        let latency = &self.latency;
-        for (name, times) in [
-            ("ack", &latency.ack),
-            ("delivery", &latency.delivery),
-            ("all", &latency.all),
-            ("connect", &latency.connect),
-            ("whole", &latency.whole),
-            ("command", &latency.command),
-        ] {
-            if times.count() == 0 {
-                continue;
-            }
-            for (part, percent) in [("p50", 50.0), ("p99", 99.0), ("p999", 99.9)] {
-                let name = format!("{name}_{part}_us");
-                put(&name, times.percentile(percent) as f64, "µs", Less);
-            }
-            put(&format!("{name}_max_us"), times.max() as f64, "µs", Less);
         }
     }
 }
@@ -385,4 +420,18 @@ impl Outcome {
     pub fn side(&self, name: &str) -> Option<&Side> {
         self.sides.iter().find(|side| side.name == name)
     }
+
+    /// Where a figure stands in a list for people: by stage in the scenario's order, a latency's
+    /// percentiles from low to high.
+    #[must_use]
+    pub fn place(&self, figure: &str) -> (usize, String) {
+        let (stage, name) = figure.split_once('/').unwrap_or(("", figure));
+        let stages = &self.scenario.stages;
+        let stage = stages.iter().position(|known| known.name == stage);
+        let name = name.replace("_p999_", "_p99~").replace("_max_", "_~");
+        (stage.map_or(0, |index| index + 1), name)
+    }
 }
+
+#[cfg(test)]
+pub(crate) mod synthetic;

@@ -3,9 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
+};
+
+use rookery_loadtest::{
+    outcome::{Counts, FORMAT, Latencies, Machine, Outcome, Side, StageOutcome},
+    scenario::Scenario,
 };
 
 fn run(args: &[&str]) -> Output {
@@ -58,6 +64,82 @@ fn check_tells_sound_from_unsound_from_unreadable() {
     let (code, words) = check(&path, &["{}"]);
     assert_eq!(code, Some(64), "{words}");
     assert!(words.contains("history header"), "{words}");
+}
+
+/// A run in which so many deliveries were lost, as its file stands.
+fn result(path: &Path, lost: u64) {
+    let scenario = Scenario::load("hot-room", &["people.connections=2".to_owned()]).unwrap();
+    let counts = Counts {
+        delivered: 1_000,
+        lost,
+        ..Counts::default()
+    };
+    let stage = StageOutcome {
+        name: scenario.stages[0].name.clone(),
+        began_ms: 0,
+        took_ms: 1_000,
+        counts,
+        latency: Latencies::default(),
+        ticks: Vec::new(),
+        cpu_us: BTreeMap::from([("server".to_owned(), 700)]),
+        memory_bytes: BTreeMap::new(),
+        server_counters: BTreeMap::new(),
+    };
+    let side = Side {
+        name: "rookery".to_owned(),
+        server: String::new(),
+        connect_s: 0.5,
+        stages: vec![stage],
+        processes: Vec::new(),
+        bytes_per_connection: Some(1_500.0),
+    };
+    let outcome = Outcome {
+        format: FORMAT,
+        tool: "test".to_owned(),
+        began_unix_ms: 0,
+        scenario,
+        machine: Machine::default(),
+        sides: vec![side],
+        bounds: Vec::new(),
+    };
+    outcome.write(path).unwrap();
+}
+
+fn words(output: Output) -> (Option<i32>, String) {
+    let words = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(words).unwrap())
+}
+
+#[test]
+fn compare_fails_with_the_name_of_what_got_worse() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (good, bad) = (file("good.json"), file("bad.json"));
+    result(good.as_ref(), 0);
+    result(bad.as_ref(), 3);
+    let (code, said) = words(run(&["compare", &good, &good]));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = words(run(&["compare", &good, &bad]));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("regression: rookery ") && said.contains("/lost: 0 → 3"),
+        "{said}"
+    );
+    let refused = [
+        vec!["--figure", "lost=0.5"],
+        vec!["--figure", "lost"],
+        vec!["--figure", "no_such=2"],
+        vec!["--max-regression", "many"],
+    ];
+    for arguments in refused {
+        let (code, said) = words(run(&[&["compare", &good, &bad][..], &arguments].concat()));
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(arguments[0]), "{said}");
+    }
+    fs::write(&bad, "{}").unwrap();
+    let (code, said) = words(run(&["compare", &good, &bad]));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("bad.json is not a result"), "{said}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use super::{LOOK, Measured, Prober, Setting, at_rest, millis, verify};
-use crate::{bench::Histogram, limits::CLUSTER_READY_DEADLINE};
+use crate::{histogram::Histogram, limits::CLUSTER_READY_DEADLINE};
 
 /// Kills nodes of three, one after the other, and measures from the kill to the first ack in each
 /// room the killed one owned.

@@ -7,9 +7,9 @@ use tokio::time::{Instant, timeout};
 
 use super::{Measured, Setting, at_rest, millis, prober::text_of};
 use crate::{
-    bench::Histogram,
     client::{Client, ConnectOptions, Incoming, command},
     cluster::Member,
+    histogram::Histogram,
     proxy::Loss,
 };
 

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::{LOOK, Measured, Prober, Setting, at_rest, millis, verify};
-use crate::{bench::Histogram, limits::CLUSTER_READY_DEADLINE};
+use crate::{histogram::Histogram, limits::CLUSTER_READY_DEADLINE};
 
 /// Adds a fourth node and stops it again until so many probed rooms have moved, and measures from
 /// the last ack of the old owner to the first of the new one. The probers' own pace is part of it.

@@ -15,10 +15,10 @@ use tokio::{
 
 use super::{LOOK, Measured, Setting, at_rest, millis};
 use crate::{
-    bench::Histogram,
     checker,
     client::{Client, Command, ConnectOptions},
     cluster::Cluster,
+    histogram::Histogram,
     history::{Header, HistoryWriter},
     limits::CLUSTER_READY_DEADLINE,
     workload::{Progress, Workload},

@@ -1,0 +1,109 @@
+//! A comparison as a table for a terminal.
+
+use std::fmt::Write as _;
+
+use super::{Comparison, Row, Verdict};
+use crate::{
+    outcome::Figure,
+    shown::{number, quantity},
+};
+
+/// Whether a terminal is told colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// ANSI codes: red is past its bound, green better, dim not judged.
+    Ansi,
+    /// None: a file, a pipe, or not wished.
+    Plain,
+}
+
+impl Comparison {
+    /// Notes, the table, and the verdict with the name of each figure past its bound.
+    #[must_use]
+    pub fn render(&self, colour: Colour) -> String {
+        let mut text = String::new();
+        for note in &self.notes {
+            line(&mut text, &format!("note: {note}"));
+        }
+        let name = |row: &Row| row.name.chars().count();
+        let width = self.rows.iter().map(name).max().unwrap_or_default() + 2;
+        let mut side = "";
+        for row in &self.rows {
+            if row.side != side {
+                side = &row.side;
+                line(&mut text, "");
+                let head = format!("{side:<width$}{:>14}{:>14}{:>9}", "A", "B", "B/A");
+                line(&mut text, head.trim_end());
+            }
+            let shown = format!(
+                "{:<width$}{:>14}{:>14}{:>9}  {}",
+                row.name,
+                value(row.before),
+                value(row.after),
+                row.ratio().map_or_else(|| "–".to_owned(), ratio),
+                row.verdict.words()
+            );
+            line(&mut text, &row.verdict.paint(shown.trim_end(), colour));
+        }
+        line(&mut text, "");
+        let mut past = 0;
+        for row in self.regressions() {
+            past += 1;
+            let what = row
+                .ratio()
+                .map_or_else(String::new, |r| format!(" × {}", ratio(r)));
+            let words = format!(
+                "regression: {} {}: {} → {}{what}, {}",
+                row.side,
+                row.name,
+                value(row.before),
+                value(row.after),
+                row.verdict.words()
+            );
+            line(&mut text, &row.verdict.paint(&words, colour));
+        }
+        if past == 0 {
+            line(&mut text, "no figure is past its bound");
+        }
+        text
+    }
+}
+
+impl Verdict {
+    fn words(self) -> String {
+        match self {
+            Self::Within => String::new(),
+            Self::Improved => "better".to_owned(),
+            Self::Past(bound) => format!("WORSE than {} allows", number(bound)),
+            Self::NoLongerZero => "WAS 0".to_owned(),
+            Self::Gone => "GONE".to_owned(),
+            Self::NotJudged => "not judged".to_owned(),
+        }
+    }
+
+    fn paint(self, words: &str, colour: Colour) -> String {
+        let code = match self {
+            Self::Past(_) | Self::NoLongerZero | Self::Gone => "31",
+            Self::Improved => "32",
+            Self::NotJudged => "2",
+            Self::Within => return words.to_owned(),
+        };
+        match colour {
+            Colour::Ansi => format!("\x1b[{code}m{words}\x1b[0m"),
+            Colour::Plain => words.to_owned(),
+        }
+    }
+}
+
+fn value(figure: Option<Figure>) -> String {
+    figure.map_or_else(|| "–".to_owned(), |of| quantity(of.value, of.unit))
+}
+
+/// Two decimals: a ratio is read as a percentage.
+fn ratio(ratio: f64) -> String {
+    format!("{ratio:.2}")
+}
+
+fn line(text: &mut String, line: &str) {
+    let _ = writeln!(text, "{line}");
+}
