@@ -1,11 +1,12 @@
 //! The command line: one file for each subcommand, the shared words here.
 
 mod compare;
+mod floor;
 mod load;
 mod measuring;
 mod record;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use measuring::Measuring;
@@ -60,6 +61,15 @@ enum Subcommands {
     /// Hold the results of two runs against each other; fail on a regression.
     #[command(after_help = compare::EXAMPLE)]
     Compare(compare::Arguments),
+    /// Serve Rookery's wire as a bare write loop: what ratios of CPU are taken against.
+    ///
+    /// One thread, memory only, no authentication, no limits. Says where it listens as a line of
+    /// JSON, and serves until it is killed.
+    Floor {
+        /// Where to listen; port 0 takes a free one.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
     /// Measure the first ack in each room after a kill -9 of its owner.
     Failover {
         /// How many kills.
@@ -124,6 +134,7 @@ pub(crate) async fn run() -> ExitCode {
         Subcommands::Record(arguments) => record::run(arguments).await,
         Subcommands::Load(arguments) => load::run(arguments).await,
         Subcommands::Compare(arguments) => compare::run(&arguments),
+        Subcommands::Floor { listen } => floor::run(listen),
         Subcommands::Failover { kills, measuring } => {
             measuring
                 .run(async |setting| measure::failover(setting, kills).await)

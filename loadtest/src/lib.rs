@@ -4,9 +4,8 @@
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
 //! recorders at random through whatever happens to the server; [`load`] measures sends;
-//! [`scenario`] says what load a run puts on, [`light`] puts it on and [`outcome`] is what
-//! was measured; [`server`]
-//! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
+//! [`scenario`] says what load a run puts on, [`light`] puts it on and [`outcome`] is what was
+//! measured, beside a [`floor`]; [`server`] runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
 //! every wire through a [`proxy`]; [`measure`] measures what users of such a cluster wait for;
 //! [`wait`] and [`services`] are for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
 //!
@@ -18,6 +17,7 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod compare;
+pub mod floor;
 pub mod histogram;
 pub mod history;
 pub mod light;

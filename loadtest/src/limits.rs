@@ -57,6 +57,21 @@ pub const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause between two looks at something only polling can tell.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Bytes the floor reads at once: a socket of a sender that is flat out has less.
+pub(crate) const FLOOR_READ_BYTES: usize = 64 * 1024;
+/// Sockets the floor looks at in one round.
+pub(crate) const FLOOR_ROUND_SOCKETS_MAX: usize = 4 * 1024;
+/// Bytes of an upgrade request. A larger one is cut off.
+pub(crate) const FLOOR_UPGRADE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes waiting for one socket of the floor. A listener that lags further is cut off, as Rookery
+/// does; more than Rookery allows, so that a flat-out load of the floor ends with its listeners.
+pub(crate) const FLOOR_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Newest events a room of the floor keeps: more than a resume may ask for.
+pub(crate) const FLOOR_EVENTS_MAX: usize = 4 * 1024;
+/// Events of a resume; with more missing it is a reset, as the protocol's page says of Rookery.
+pub(crate) const FLOOR_RESUME_EVENTS_MAX: usize = 1024;
+const _: () = assert!(FLOOR_RESUME_EVENTS_MAX < FLOOR_EVENTS_MAX);
+
 const _: () = assert!(RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis());
 const _: () = assert!(SERVER_MESSAGE_BYTES_MAX < HISTORY_LINE_BYTES_MAX);
 const _: () = assert!(WRITE_BATCH_MAX <= OUTGOING_FRAMES_MAX);

@@ -8,9 +8,9 @@ pub struct FrameReader {
 
 /// One frame of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
-    pub(super) opcode: u8,
-    pub(super) payload: &'a [u8],
+pub(crate) struct Frame<'a> {
+    pub(crate) opcode: u8,
+    pub(crate) payload: &'a [u8],
 }
 
 pub(super) const OPCODE_TEXT: u8 = 1;
@@ -35,7 +35,7 @@ pub enum FrameError {
 
 impl FrameReader {
     /// Gives each whole frame of what was kept and `bytes` to `each`; keeps the rest.
-    pub(super) fn feed(
+    pub(crate) fn feed(
         &mut self,
         bytes: &[u8],
         mut each: impl FnMut(Frame<'_>),
