@@ -4,9 +4,6 @@
 //! small task without a buffer of its own: it reads into a buffer its thread shares, and keeps
 //! bytes only while a frame is incomplete.
 
-mod frames;
 mod listeners;
 
-pub use crate::histogram::Histogram;
-pub use frames::{FrameError, FrameReader};
 pub use listeners::{ListenError, Listeners, ListenersOptions, Observe, Tally};

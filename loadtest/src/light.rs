@@ -3,5 +3,8 @@
 //!
 //! A run has one or several such processes (`rookery-loadtest light`, started by `run`), each with
 //! a part of the connections. What they are told and what they say are lines of JSON: [`orders`].
+//! [`wire`] is what they speak to the server.
 
+pub mod frames;
 pub mod orders;
+pub mod wire;

@@ -80,3 +80,6 @@ const _: () = assert!(WRITE_BATCH_MAX <= OUTGOING_FRAMES_MAX);
 pub(crate) const LOAD_WARM_UP: Duration = Duration::from_secs(2);
 /// Of a load: long enough that a second's hiccup moves a p99 and not a rate.
 pub(crate) const LOAD_MEASURED: Duration = Duration::from_secs(10);
+
+/// Bytes of a light client's command id: the wire allows 64.
+pub(crate) const LIGHT_TAG_BYTES: usize = 16;

@@ -18,11 +18,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::frames::{
-    Frame, FrameError, FrameReader, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_PING, OPCODE_PONG,
-    OPCODE_TEXT, masked,
+use crate::{
+    client::{Command, Encoding, ServerAddress, command},
+    light::frames::{
+        Frame, FrameError, FrameReader, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_PING, OPCODE_PONG,
+        OPCODE_TEXT, push_masked,
+    },
 };
-use crate::client::{Command, Encoding, ServerAddress, command};
 
 /// Bytes of the buffer each thread reads into.
 const SHARED_BUFFER_BYTES: usize = 64 * 1024;
@@ -357,6 +359,12 @@ fn outcome(encoding: Encoding, frame: Frame<'_>) -> Option<Result<(), String>> {
         Body::Error(error) => Some(Err(format!("{:?}: {}", error.code(), error.message))),
         _ => None,
     }
+}
+
+fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    push_masked(&mut frame, opcode, payload);
+    frame
 }
 
 /// Whether a frame is an event, by its first bytes: decoding each would cost more than reading it.

@@ -134,7 +134,7 @@ mod tests {
             let mut frame = Vec::new();
             put(BINARY, &vec![7; size], &mut frame);
             let mut read = Vec::new();
-            let mut reader = crate::bench::FrameReader::default();
+            let mut reader = crate::light::frames::FrameReader::default();
             let fed = reader.feed(&frame, |frame| {
                 read.push((frame.opcode, frame.payload.len()))
             });

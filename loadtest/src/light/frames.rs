@@ -1,4 +1,4 @@
-//! Just enough of RFC 6455 for a listener: server frames in, small masked frames out.
+//! Just enough of RFC 6455 for the light client: server frames in, masked frames out.
 
 /// Splits a server's bytes into frames, keeping bytes only while a frame is incomplete.
 #[derive(Debug, Default)]
@@ -6,18 +6,25 @@ pub struct FrameReader {
     partial: Vec<u8>,
 }
 
-/// One frame of the server.
+/// One frame of the server, without its mask: servers use none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
-    pub(crate) opcode: u8,
-    pub(crate) payload: &'a [u8],
+pub struct Frame<'a> {
+    /// What it is: one of the constants here.
+    pub opcode: u8,
+    /// What it carries.
+    pub payload: &'a [u8],
 }
 
-pub(super) const OPCODE_TEXT: u8 = 1;
-pub(super) const OPCODE_BINARY: u8 = 2;
-pub(super) const OPCODE_CLOSE: u8 = 8;
-pub(super) const OPCODE_PING: u8 = 9;
-pub(super) const OPCODE_PONG: u8 = 10;
+/// UTF-8.
+pub const OPCODE_TEXT: u8 = 1;
+/// Bytes.
+pub const OPCODE_BINARY: u8 = 2;
+/// The last frame: code and reason.
+pub const OPCODE_CLOSE: u8 = 8;
+/// Wants a pong with its payload.
+pub const OPCODE_PING: u8 = 9;
+/// Answers a ping.
+pub const OPCODE_PONG: u8 = 10;
 
 /// The server's bytes are no frames a listener understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +32,8 @@ pub enum FrameError {
     /// A server's frames are never masked.
     #[error("masked frame from the server")]
     Masked,
-    /// The server sends whole messages only.
-    #[error("fragmented message from the server")]
+    /// Servers send whole messages only.
+    #[error("a message in several frames")]
     Fragmented,
     /// More than any frame of the wire.
     #[error("frame of {0} bytes")]
@@ -35,7 +42,10 @@ pub enum FrameError {
 
 impl FrameReader {
     /// Gives each whole frame of what was kept and `bytes` to `each`; keeps the rest.
-    pub(crate) fn feed(
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub fn feed(
         &mut self,
         bytes: &[u8],
         mut each: impl FnMut(Frame<'_>),
@@ -100,21 +110,23 @@ fn first(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
     }))
 }
 
-/// A masked client frame. The mask is zero, which the RFC's masking leaves the bytes as they are
-/// under; nothing between a bench and its server needs protecting.
-pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
-    match payload.len() {
-        short @ 0..126 => frame.push(0x80 | u8::try_from(short).expect("below 126")),
-        length => {
-            let length = u16::try_from(length).expect("listeners send small frames");
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&length.to_be_bytes());
+/// Appends a masked client frame. The mask is zero, which the RFC's masking leaves the bytes as
+/// they are under; nothing between a load and its server needs protecting.
+pub fn push_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    out.push(0x80 | opcode);
+    match u16::try_from(payload.len()) {
+        Ok(short @ 0..126) => out.push(0x80 | short.to_le_bytes()[0]),
+        Ok(length) => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&length.to_be_bytes());
+        }
+        Err(_) => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
-    frame
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
 }
 
 #[cfg(test)]
