@@ -5,6 +5,7 @@ mod floor;
 mod load;
 mod measuring;
 mod record;
+mod report;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -70,6 +71,9 @@ enum Subcommands {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
+    /// Make a page with tables and plots of the results of runs.
+    #[command(after_help = report::EXAMPLE)]
+    Report(report::Arguments),
     /// Measure the first ack in each room after a kill -9 of its owner.
     Failover {
         /// How many kills.
@@ -135,6 +139,7 @@ pub(crate) async fn run() -> ExitCode {
         Subcommands::Load(arguments) => load::run(arguments).await,
         Subcommands::Compare(arguments) => compare::run(&arguments),
         Subcommands::Floor { listen } => floor::run(listen),
+        Subcommands::Report(arguments) => report::run(&arguments),
         Subcommands::Failover { kills, measuring } => {
             measuring
                 .run(async |setting| measure::failover(setting, kills).await)

@@ -28,6 +28,7 @@ pub mod outcome;
 pub mod proxy;
 pub mod recorder;
 pub mod replica;
+pub mod report;
 pub mod scenario;
 pub mod server;
 pub mod services;

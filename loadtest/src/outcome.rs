@@ -285,6 +285,28 @@ fn times_figures(times: &Histogram) -> Vec<(&'static str, Figure)> {
     figures
 }
 
+impl Counts {
+    /// Each with its name.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, u64); 13] {
+        [
+            ("due", self.due),
+            ("acked", self.acked),
+            ("refused", self.refused),
+            ("failed", self.failed),
+            ("answered", self.answered),
+            ("delivered", self.delivered),
+            ("lost", self.lost),
+            ("doubled", self.doubled),
+            ("bytes_in", self.bytes_in),
+            ("connected", self.connected),
+            ("resumed", self.resumed),
+            ("reset", self.reset),
+            ("dropped", self.dropped),
+        ]
+    }
+}
+
 impl Latencies {
     /// Each with its name.
     #[must_use]

@@ -143,6 +143,24 @@ fn compare_fails_with_the_name_of_what_got_worse() {
 }
 
 #[test]
+fn report_writes_a_page_of_each_run_or_names_the_file_that_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (one, two, page) = (file("one.json"), file("two.json"), file("page.html"));
+    result(one.as_ref(), 0);
+    result(two.as_ref(), 3);
+    let (code, said) = words(run(&["report", &one, &two, "--out", &page]));
+    assert_eq!(code, Some(0), "{said}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("one.json") && html.contains("two.json"));
+    assert!(html.contains("events lost 3, doubled 0"));
+    let (code, said) = words(run(&["report", &one, &page, "--out", &page]));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("page.html is not a result"), "{said}");
+    assert_eq!(run(&["report", "--out", &page]).status.code(), Some(64));
+}
+
+#[test]
 fn help_teaches_and_bad_arguments_are_refused() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     for word in ["record", "check", "Exit status", "64"] {

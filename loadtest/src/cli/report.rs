@@ -1,0 +1,48 @@
+//! `report`: results as a page.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use rookery_loadtest::{outcome::Outcome, report};
+
+use super::{BAD_INPUT, UNSOUND, complain, say};
+
+pub(crate) const EXAMPLE: &str = "Example:
+  rookery-loadtest report fanout.json idle.json --out report.html";
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Results of `run`, shown one after the other.
+    #[arg(value_name = "RUN.json", required = true)]
+    runs: Vec<PathBuf>,
+    /// The page; replaced if it exists.
+    #[arg(long, value_name = "FILE.html")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let mut runs = Vec::new();
+    for path in &arguments.runs {
+        match Outcome::read(path) {
+            Ok(outcome) => {
+                // The folder is of this machine alone.
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                runs.push((name.to_string_lossy().into_owned(), outcome));
+            }
+            Err(error) => {
+                complain(&error);
+                return BAD_INPUT.into();
+            }
+        }
+    }
+    match report::write(&runs, &arguments.out) {
+        Ok(()) => {
+            say(&format!("report in {}", arguments.out.display()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            UNSOUND.into()
+        }
+    }
+}

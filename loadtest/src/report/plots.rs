@@ -1,0 +1,480 @@
+//! Which plots a run has, and where their points come from.
+
+use std::collections::BTreeMap;
+
+use super::chart::{Band, Chart, Line, POINTS_MAX, Stroke};
+use super::{COLOURS, axis::Kind};
+use crate::{
+    histogram::Histogram,
+    outcome::{Outcome, ProcessSeries, Sample, Side, StageOutcome, Tick},
+};
+
+/// Points of a percentile curve from one power of ten to the next.
+const POINTS_A_NINE: f64 = 20.0;
+/// Processor time is shown as the mean of at least this.
+const CPU_MEAN_MS: u64 = 1_000;
+
+/// Latencies and rates, second by second.
+pub(super) fn over_time(outcome: &Outcome) -> Vec<Chart> {
+    let timeline = Timeline::new(outcome);
+    let chart = |title: &str, y: Kind, lines: Vec<Line>| Chart {
+        title: title.to_owned(),
+        note: timeline.note(y),
+        x: Kind::Seconds,
+        y,
+        bands: timeline.bands.clone(),
+        lines,
+    };
+    let line =
+        |side: (usize, &Side), name: &str, stroke, value: &dyn Fn(&Tick) -> u64, fold| Line {
+            name: format!("{} {name}", side.1.name),
+            colour: side.0,
+            stroke,
+            points: timeline.points(side.1, value, fold),
+        };
+    let sides = || outcome.sides.iter().enumerate();
+    let mut charts = Vec::new();
+    let mut add = |title: &str, y: Kind, lines: Vec<Line>| {
+        let seen = |(_, value): &(f64, f64)| *value > 0.0;
+        if lines.iter().any(|line| line.points.iter().any(seen)) {
+            charts.push(chart(title, y, lines));
+        }
+    };
+    type Value = fn(&Tick) -> u64;
+    let latencies: [(&str, Value, Value); 2] = [
+        (
+            "From when a send was due to its acknowledgement",
+            |tick| tick.ack_p50_us,
+            |tick| tick.ack_p99_us,
+        ),
+        (
+            "From when a send was due to a listener that has it",
+            |tick| tick.delivery_p50_us,
+            |tick| tick.delivery_p99_us,
+        ),
+    ];
+    for (title, p50, p99) in latencies {
+        let lines = sides().flat_map(|side| {
+            [
+                line(side, "p99", Stroke::Solid, &p99, Fold::Largest),
+                line(side, "p50", Stroke::Dashed, &p50, Fold::Largest),
+            ]
+        });
+        add(title, Kind::LogMicros, lines.collect());
+    }
+    let sends = sides().flat_map(|side| {
+        [
+            line(
+                side,
+                "acknowledged",
+                Stroke::Solid,
+                &|tick| tick.acked,
+                Fold::Mean,
+            ),
+            line(side, "due", Stroke::Dashed, &|tick| tick.due, Fold::Mean),
+        ]
+    });
+    let per_second = Kind::Amount("/s");
+    add("Sends due and acknowledged", per_second, sends.collect());
+    let one = |name: &str, value: Value, fold: Fold| -> Vec<Line> {
+        let line = |side| line(side, name, Stroke::Solid, &value, fold);
+        sides().map(line).collect()
+    };
+    let delivered = one("delivered", |tick| tick.delivered, Fold::Mean);
+    add("Events that reached a listener", per_second, delivered);
+    let joined = one("joined", |tick| tick.connections, Fold::Mean);
+    add("Connections that are joined", Kind::Amount(""), joined);
+    charts
+}
+
+/// How several seconds become one point.
+#[derive(Clone, Copy)]
+enum Fold {
+    /// Latencies: no bad second is hidden.
+    Largest,
+    /// Rates and numbers.
+    Mean,
+}
+
+/// The measured time of all sides on one axis: stage after stage, as long as the slowest side took.
+struct Timeline {
+    bands: Vec<Band>,
+    /// Seconds that are one point.
+    fold: usize,
+}
+
+impl Timeline {
+    fn new(outcome: &Outcome) -> Self {
+        let mut bands = Vec::new();
+        let mut from = 0.0;
+        let mut ticks = 0;
+        for stage in &outcome.scenario.stages {
+            let of_sides = || {
+                outcome
+                    .sides
+                    .iter()
+                    .filter_map(|side| find(side, &stage.name))
+            };
+            let to = from + of_sides().map(|of| of.took_ms).max().map_or(0.0, seconds);
+            ticks += of_sides()
+                .map(|of| of.ticks.len())
+                .max()
+                .unwrap_or_default();
+            bands.push(Band {
+                name: stage.name.clone(),
+                from,
+                to,
+            });
+            from = to;
+        }
+        Self {
+            bands,
+            fold: ticks.div_ceil(POINTS_MAX).max(1),
+        }
+    }
+
+    fn note(&self, y: Kind) -> String {
+        let of = match y {
+            Kind::LogMicros => "highest",
+            Kind::Seconds | Kind::Amount(_) | Kind::Percentile => "mean",
+        };
+        match self.fold {
+            1 => String::new(),
+            fold => format!("Each point is the {of} of {fold} seconds."),
+        }
+    }
+
+    /// A side's ticks as points, with a hole after each stage.
+    fn points(&self, side: &Side, value: &dyn Fn(&Tick) -> u64, fold: Fold) -> Vec<(f64, f64)> {
+        let mut points = Vec::new();
+        for band in &self.bands {
+            let Some(stage) = find(side, &band.name) else {
+                continue;
+            };
+            for ticks in stage.ticks.chunks(self.fold) {
+                let Some(last) = ticks.last() else { continue };
+                let at = band.from + seconds(last.at_ms.saturating_sub(stage.began_ms));
+                let values = || ticks.iter().map(|tick| float(value(tick)));
+                #[expect(clippy::cast_precision_loss, reason = "some ticks")]
+                let folded = match fold {
+                    Fold::Largest => values().fold(0.0, f64::max),
+                    Fold::Mean => values().sum::<f64>() / ticks.len() as f64,
+                };
+                points.push((at, folded));
+            }
+            points.push((band.to, f64::NAN));
+        }
+        points
+    }
+}
+
+fn find<'a>(side: &'a Side, stage: &str) -> Option<&'a StageOutcome> {
+    side.stages.iter().find(|known| known.name == stage)
+}
+
+/// What each latency counts, by its name in the outcome.
+fn measured_words(name: &str) -> &str {
+    match name {
+        "ack" => "send to acknowledgement",
+        "delivery" => "send to each listener",
+        "all" => "send to the last listener",
+        "connect" => "connect to welcome",
+        "whole" => "cut to all rooms resumed",
+        "command" => "other commands to their answers",
+        other => other,
+    }
+}
+
+/// One plot for each stage and each thing that took time in it.
+pub(super) fn percentiles(outcome: &Outcome) -> Vec<Chart> {
+    let mut charts = Vec::new();
+    for stage in &outcome.scenario.stages {
+        let sides = || {
+            let numbered = outcome.sides.iter().enumerate();
+            numbered.filter_map(|(colour, side)| Some((colour, side, find(side, &stage.name)?)))
+        };
+        let Some((.., any)) = sides().next() else {
+            continue;
+        };
+        for (name, _) in any.latency.named() {
+            let times_of = |of: &StageOutcome| -> Option<Histogram> {
+                let named = of.latency.named().into_iter().find(|known| known.0 == name);
+                named
+                    .map(|(_, times)| times.clone())
+                    .filter(|times| times.count() > 0)
+            };
+            let lines = sides().filter_map(|(colour, side, of)| {
+                Some(Line {
+                    name: side.name.clone(),
+                    colour,
+                    stroke: Stroke::Solid,
+                    points: curve(&times_of(of)?),
+                })
+            });
+            let lines: Vec<Line> = lines.collect();
+            if !lines.is_empty() {
+                charts.push(Chart {
+                    title: format!("{}: {}", stage.name, measured_words(name)),
+                    note: String::new(),
+                    x: Kind::Percentile,
+                    y: Kind::LogMicros,
+                    bands: Vec::new(),
+                    lines,
+                });
+            }
+        }
+    }
+    charts
+}
+
+/// Values by percentile, up to the one that a single value is past.
+fn curve(times: &Histogram) -> Vec<(f64, f64)> {
+    let last = float(times.count()).log10();
+    let steps = (1..).map(|step| f64::from(step) / POINTS_A_NINE);
+    let nines = std::iter::once(0.0).chain(steps.take_while(|nines| *nines < last));
+    let at = |nines: f64| {
+        let percent = 100.0 * (1.0 - 10_f64.powf(-nines));
+        (nines, float(times.percentile(percent)))
+    };
+    let mut points: Vec<_> = nines.map(at).collect();
+    points.push((last, float(times.max())));
+    points
+}
+
+/// Processor time and memory of each side's processes, on the side's own clock.
+pub(super) fn processes(outcome: &Outcome) -> Vec<Chart> {
+    let mut colours: Vec<String> = Vec::new();
+    let mut charts = Vec::new();
+    for side in &outcome.sides {
+        let ends = side
+            .processes
+            .iter()
+            .filter_map(|of| Some(of.samples.last()?.at_ms));
+        let Some(end) = ends.max().filter(|end| *end > 0) else {
+            continue;
+        };
+        let step = CPU_MEAN_MS.max(end.div_ceil(POINTS_MAX as u64));
+        let bands: Vec<Band> = side
+            .stages
+            .iter()
+            .map(|stage| Band {
+                name: stage.name.clone(),
+                from: seconds(stage.began_ms),
+                to: seconds(stage.began_ms + stage.took_ms),
+            })
+            .collect();
+        let groups = groups(&side.processes);
+        for (name, _) in &groups {
+            if !colours.contains(name) {
+                colours.push(name.clone());
+            }
+        }
+        let lines = |each: &dyn Fn(&ProcessSeries) -> Vec<(f64, f64)>| -> Vec<Line> {
+            let line = |(name, of): &(String, Vec<&ProcessSeries>)| Line {
+                name: name.clone(),
+                colour: colours
+                    .iter()
+                    .position(|known| known == name)
+                    .unwrap_or_default(),
+                stroke: Stroke::Solid,
+                points: sum(of.iter().map(|process| each(process))),
+            };
+            groups.iter().map(line).collect()
+        };
+        let cpu = lines(&|process| busy(process, step, end));
+        let memory = lines(&|process| resident(process, step, end));
+        let per = seconds(step);
+        for (title, unit, lines, note) in [
+            (
+                "busy processor cores",
+                "cores",
+                cpu,
+                format!("Means of {per} s."),
+            ),
+            ("resident memory", "bytes", memory, String::new()),
+        ] {
+            charts.push(Chart {
+                title: format!("{}: {title}", side.name),
+                note,
+                x: Kind::Seconds,
+                y: Kind::Amount(unit),
+                bands: bands.clone(),
+                lines,
+            });
+        }
+    }
+    charts
+}
+
+/// Each process with a name for a reader: its role, numbered where there are several; the load's
+/// own come last. More than there are colours are added up by role.
+fn groups(processes: &[ProcessSeries]) -> Vec<(String, Vec<&ProcessSeries>)> {
+    let mut by_role: BTreeMap<(bool, &str), Vec<&ProcessSeries>> = BTreeMap::new();
+    for process in processes {
+        let role = (process.role == "load", &*process.role);
+        by_role.entry(role).or_default().push(process);
+    }
+    let each = processes.len() <= COLOURS;
+    let mut groups = Vec::new();
+    for ((_, role), of) in by_role {
+        match of.len() {
+            1 => groups.push((role.to_owned(), of)),
+            count if !each => groups.push((format!("{role}, {count} together"), of)),
+            _ => {
+                let numbered = of.into_iter().enumerate();
+                groups.extend(
+                    numbered.map(|(n, process)| (format!("{role} {}", n + 1), vec![process])),
+                );
+            }
+        }
+    }
+    groups
+}
+
+/// The last sample in each step of time; `None`: there is none.
+fn steps(process: &ProcessSeries, step: u64, end: u64) -> Vec<(f64, Option<Sample>)> {
+    let mut samples = process.samples.iter().peekable();
+    let mut steps = Vec::new();
+    let mut until = 0;
+    loop {
+        let mut last = None;
+        while let Some(sample) = samples.next_if(|sample| sample.at_ms <= until) {
+            last = Some(*sample);
+        }
+        steps.push((seconds(until), last));
+        if until >= end {
+            return steps;
+        }
+        until += step;
+    }
+}
+
+/// Cores that were busy, from each step to the next.
+fn busy(process: &ProcessSeries, step: u64, end: u64) -> Vec<(f64, f64)> {
+    let steps = steps(process, step, end);
+    let mut before: Option<Sample> = None;
+    let busy = steps.into_iter().map(|(at, sample)| {
+        let cores = match (before, sample) {
+            (Some(one), Some(other)) if other.at_ms > one.at_ms => {
+                let cpu_ms = float(other.cpu_us.saturating_sub(one.cpu_us)) / 1_000.0;
+                cpu_ms / float(other.at_ms - one.at_ms)
+            }
+            _ => f64::NAN,
+        };
+        before = sample.or(before);
+        (at, cores)
+    });
+    busy.collect()
+}
+
+fn resident(process: &ProcessSeries, step: u64, end: u64) -> Vec<(f64, f64)> {
+    let steps = steps(process, step, end).into_iter();
+    let bytes = |sample: Option<Sample>| sample.map_or(f64::NAN, |of| float(of.memory_bytes));
+    steps.map(|(at, sample)| (at, bytes(sample))).collect()
+}
+
+/// Adds lines of the same steps up; what has no value at a step does not count there.
+fn sum(lines: impl Iterator<Item = Vec<(f64, f64)>>) -> Vec<(f64, f64)> {
+    let mut total: Vec<(f64, f64)> = Vec::new();
+    for line in lines {
+        if total.is_empty() {
+            total = line;
+            continue;
+        }
+        for ((_, total), (_, value)) in total.iter_mut().zip(line) {
+            *total = match (total.is_nan(), value.is_nan()) {
+                (_, true) => *total,
+                (true, false) => value,
+                (false, false) => *total + value,
+            };
+        }
+    }
+    total
+}
+
+fn seconds(ms: u64) -> f64 {
+    float(ms) / 1_000.0
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and times far below 2^52"
+)]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(role: &str, samples: &[(u64, u64, u64)]) -> ProcessSeries {
+        let sample = |&(at_ms, cpu_us, memory_bytes): &(u64, u64, u64)| Sample {
+            at_ms,
+            cpu_us,
+            memory_bytes,
+        };
+        ProcessSeries {
+            role: role.to_owned(),
+            pid: 1,
+            samples: samples.iter().map(sample).collect(),
+        }
+    }
+
+    #[test]
+    fn busy_cores_are_cpu_by_wall_time_and_nothing_before_a_process_began() {
+        let late = process(
+            "node",
+            &[(2_000, 500, 1), (3_000, 250_500, 2), (4_000, 2_250_500, 3)],
+        );
+        let busy: Vec<_> = busy(&late, 1_000, 4_000)
+            .into_iter()
+            .map(|(_, v)| v)
+            .collect();
+        assert!(busy[..3].iter().all(|value| value.is_nan()), "{busy:?}");
+        assert_eq!(busy[3..], [0.25, 2.0]);
+        let early = process("node", &[(0, 0, 10), (1_000, 0, 10), (3_000, 0, 10)]);
+        let both = [&early, &late].map(|of| resident(of, 1_000, 4_000));
+        let total: Vec<_> = sum(both.into_iter()).into_iter().map(|(_, v)| v).collect();
+        assert_eq!(total, [10.0, 10.0, 1.0, 12.0, 3.0]);
+    }
+
+    #[test]
+    fn processes_are_numbered_by_role_and_added_up_when_they_are_many() {
+        let of = |roles: &[&str]| -> Vec<String> {
+            let processes: Vec<_> = roles.iter().map(|role| process(role, &[])).collect();
+            groups(&processes)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect()
+        };
+        assert_eq!(
+            of(&["server", "load", "load"]),
+            ["server", "load 1", "load 2"]
+        );
+        let many = ["node", "node", "load", "load", "load", "load", "nats"];
+        assert_eq!(of(&many), ["nats", "node, 2 together", "load, 4 together"]);
+    }
+
+    #[test]
+    fn a_percentile_curve_rises_to_the_largest_value() {
+        let mut times = Histogram::default();
+        for value in 1..=10_000 {
+            times.record(value);
+        }
+        let points = curve(&times);
+        assert!(points.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1));
+        let at = |nines: f64| {
+            points
+                .iter()
+                .find(|point| point.0 >= nines - 1e-9)
+                .unwrap()
+                .1
+        };
+        assert!((at(1.0) / 9_000.0 - 1.0).abs() < 0.02, "{}", at(1.0));
+        assert_eq!(*points.last().unwrap(), (4.0, 10_000.0));
+        let mut one = Histogram::default();
+        one.record(7);
+        assert_eq!(curve(&one), [(0.0, 7.0), (0.0, 7.0)]);
+    }
+}
