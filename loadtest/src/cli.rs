@@ -4,6 +4,7 @@ mod compare;
 mod floor;
 mod load;
 mod measuring;
+mod plan;
 mod record;
 mod report;
 
@@ -74,6 +75,9 @@ enum Subcommands {
     /// Make a page with tables and plots of the results of runs.
     #[command(after_help = report::EXAMPLE)]
     Report(report::Arguments),
+    /// Say what a number of users, rooms and messages needs, by measured costs.
+    #[command(after_help = plan::EXAMPLE)]
+    Plan(Box<plan::Arguments>),
     /// Measure the first ack in each room after a kill -9 of its owner.
     Failover {
         /// How many kills.
@@ -140,6 +144,7 @@ pub(crate) async fn run() -> ExitCode {
         Subcommands::Compare(arguments) => compare::run(&arguments),
         Subcommands::Floor { listen } => floor::run(listen),
         Subcommands::Report(arguments) => report::run(&arguments),
+        Subcommands::Plan(arguments) => plan::run(*arguments),
         Subcommands::Failover { kills, measuring } => {
             measuring
                 .run(async |setting| measure::failover(setting, kills).await)

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod load;
 pub mod measure;
 pub mod outcome;
+pub mod plan;
 pub mod proxy;
 pub mod recorder;
 pub mod replica;

@@ -161,6 +161,49 @@ fn report_writes_a_page_of_each_run_or_names_the_file_that_is_none() {
 }
 
 #[test]
+fn plan_shows_its_formulas_and_learns_its_costs_from_runs() {
+    let asked = ["plan", "--users", "1000", "--rooms", "10", "--rate", "50"];
+    let (code, said) = words(run(&asked));
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "deliveries = sends × people",
+        "= 50 × 100",
+        "docs/performance.md",
+        "result:",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (one, costs) = (file("one.json"), file("costs.toml"));
+    result(one.as_ref(), 0);
+    let (code, said) = words(run(&["plan", "learn", &one, "--out", &costs]));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("gateway_bytes_per_connection = 1,500: one.json"),
+        "{said}"
+    );
+    let (code, said) = words(run(&[&asked[..], &["--costs", &costs]].concat()));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("nobody measured") && said.contains("one.json"),
+        "{said}"
+    );
+
+    for (wrong, named) in [
+        (vec!["--utilisation", "2"], "--utilisation"),
+        (vec!["--members", "5000"], "--members"),
+        (vec!["--rate-per-user", "1"], "--rate-per-user"),
+        (vec!["--costs", &one], "one.json"),
+    ] {
+        let (code, said) = words(run(&[&asked[..], &wrong].concat()));
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(named), "{said}");
+    }
+    assert_eq!(run(&["plan", "--users", "9"]).status.code(), Some(64));
+}
+
+#[test]
 fn help_teaches_and_bad_arguments_are_refused() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     for word in ["record", "check", "Exit status", "64"] {

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use rookery_loadtest::{outcome::Outcome, report};
+use rookery_loadtest::{
+    outcome::{Outcome, OutcomeError},
+    report,
+};
 
 use super::{BAD_INPUT, UNSOUND, complain, say};
 
@@ -21,20 +24,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let mut runs = Vec::new();
-    for path in &arguments.runs {
-        match Outcome::read(path) {
-            Ok(outcome) => {
-                // The folder is of this machine alone.
-                let name = path.file_name().unwrap_or(path.as_os_str());
-                runs.push((name.to_string_lossy().into_owned(), outcome));
-            }
-            Err(error) => {
-                complain(&error);
-                return BAD_INPUT.into();
-            }
+    let runs = match outcomes(&arguments.runs) {
+        Ok(runs) => runs,
+        Err(error) => {
+            complain(&error);
+            return BAD_INPUT.into();
         }
-    }
+    };
     match report::write(&runs, &arguments.out) {
         Ok(()) => {
             say(&format!("report in {}", arguments.out.display()));
@@ -45,4 +41,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             UNSOUND.into()
         }
     }
+}
+
+/// Result files with their names; the folder is of this machine alone.
+pub(super) fn outcomes(paths: &[PathBuf]) -> Result<Vec<(String, Outcome)>, OutcomeError> {
+    let read = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        Ok((name.to_string_lossy().into_owned(), Outcome::read(path)?))
+    };
+    paths.iter().map(read).collect()
 }
