@@ -292,9 +292,7 @@ impl Client {
     /// See [`CallError`].
     pub async fn resume(&self, replica: &mut Replica) -> Result<v1::Joined, CallError> {
         let after = replica.head();
-        let joined = self
-            .join(command::join_after(replica.room(), after))
-            .await?;
+        let joined = self.join(command::resume(replica.room(), after)).await?;
         replica.join(&joined, Some(after));
         Ok(joined)
     }

@@ -189,7 +189,7 @@ impl RecordingClient {
         let resumes: Vec<Command> = self
             .rooms
             .values()
-            .map(|replica| command::join_after(replica.room(), replica.head()))
+            .map(|replica| command::resume(replica.room(), replica.head()))
             .collect();
         for resume in resumes {
             self.invoke(resume).await;
@@ -305,7 +305,7 @@ impl RecordingClient {
             Frame::Notice(notice) => match notice.body {
                 Some(notice::Body::ResumeRoom(resume)) => {
                     if let Some(replica) = self.rooms.get(&resume.room) {
-                        let again = command::join_after(replica.room(), replica.head());
+                        let again = command::resume(replica.room(), replica.head());
                         self.invoke(again).await;
                     }
                     Step::Notice(notice::Body::ResumeRoom(resume))

@@ -8,6 +8,7 @@ mod crash;
 mod load;
 mod malformed;
 mod raw;
+mod resume;
 mod slow_reader;
 
 use std::{net::SocketAddr, path::Path};

@@ -22,6 +22,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::{
     cluster::{Cluster, Moving, View},
+    mutation::Mutation,
     net::NetPort,
     node,
     stream::Stream,
@@ -184,7 +185,10 @@ impl Client {
             return;
         };
         pending.again = None;
-        let command = room_command(&pending.command);
+        let mut command = room_command(&pending.command);
+        if let Some(room_request::Command::Join(join)) = &mut command {
+            join.resume &= self.cluster.mutation != Some(Mutation::ResumeJoins);
+        }
         let request = link::RoomRequest {
             request: id,
             room,
@@ -256,6 +260,7 @@ impl Client {
             Some(Body::Reply(reply)) => self.replied(from, reply),
             Some(Body::RoomEvent(event)) => self.on_event(from, &event),
             Some(Body::RoomEvents(events)) => self.on_resynced(from, &events),
+            Some(Body::RoomRefused(refused)) => self.on_refused(&refused),
             Some(Body::Reannounce(_)) => {
                 self.turn += 1;
                 self.stream_lost(from);
@@ -316,6 +321,12 @@ impl Client {
             return;
         };
         let unknown = maybe(error.code());
+        if let Command::Join(join) = &pending.command
+            && join.resume
+            && error.code() == Code::NotMember
+        {
+            self.drop_room(&join.room);
+        }
         self.received(Frame::Error(v1::Error {
             id: id.to_string(),
             ..error
@@ -389,9 +400,9 @@ impl Client {
     }
 }
 
-/// Joins a room again, from where a replica stands.
+/// Takes a room up again, from where a replica stands.
 pub(crate) fn resume(replica: &Replica) -> Command {
-    command::join_after(replica.room(), replica.head())
+    command::resume(replica.room(), replica.head())
 }
 
 impl Gateway {

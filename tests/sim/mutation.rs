@@ -50,10 +50,12 @@ pub(crate) enum Mutation {
     AckAtOneReplica,
     /// One event of a group is not written.
     EventLeftOut,
+    /// A gateway asks for a resume as if the user wanted to be let in.
+    ResumeJoins,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::FenceNotRead,
         Self::FenceBeforeWrite,
         Self::FenceNotReadAfterWaking,
@@ -74,6 +76,7 @@ impl Mutation {
         Self::CursorOverwritten,
         Self::AckAtOneReplica,
         Self::EventLeftOut,
+        Self::ResumeJoins,
     ];
 
     /// Under which it is searched for: that which makes its schedules frequent.
@@ -98,7 +101,8 @@ impl Mutation {
             Self::HoleDelivered
             | Self::SentIdsForgotten
             | Self::VoidDerivedCounts
-            | Self::EventLeftOut => Profile::Broad,
+            | Self::EventLeftOut
+            | Self::ResumeJoins => Profile::Broad,
         }
     }
 
@@ -139,6 +143,7 @@ impl Mutation {
             }
             Self::SentIdsForgotten => matches!(kind, Kind::Wrong(Duplicate | Conflict)),
             Self::HoleDelivered => kind == Kind::Wrong(Gap),
+            Self::ResumeJoins => matches!(kind, Kind::Wrong(Phantom | Duplicate)),
             Self::CursorOverwritten => matches!(kind, Kind::Wrong(CursorBackwards)),
         }
     }

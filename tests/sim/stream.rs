@@ -6,7 +6,7 @@ use prost::Message as _;
 use rookery_cluster::EndpointId;
 use rookery_loadtest::replica::Replica;
 use rookery_proto::{
-    link::{RoomEvent, RoomEvents, RoomResync, packet::Body},
+    link::{RoomEvent, RoomEvents, RoomRefused, RoomResync, packet::Body},
     v1::{self, notice, server_frame::Frame},
 };
 use tokio::time::{Duration, Instant};
@@ -46,9 +46,10 @@ impl Client {
         let floor = self.floors.get(&join.room).copied().unwrap_or_default();
         let stale = joined.epoch < floor
             || known.is_some_and(|it| joined.epoch < it.epoch || joined.head < it.last);
-        if let Some(replica) = self.replicas.get_mut(&join.room) {
-            replica.join(joined, after);
-        }
+        // What it held may have been dropped while this join was under way.
+        let replica = self.replicas.entry(join.room.clone());
+        let replica = replica.or_insert_with(|| Replica::new(&join.room));
+        replica.join(joined, after);
         if stale {
             // Of an owner that is none any more.
             self.resume_room(&join.room);
@@ -176,6 +177,27 @@ impl Client {
                 // Without progress, its time comes.
                 stream.hole = Some(Instant::now());
             }
+        }
+    }
+
+    /// The room is not its user's any more: it forgets what it held of it.
+    pub(crate) fn drop_room(&mut self, room: &str) {
+        self.replicas.remove(room);
+        if let Some(stream) = self.streams.remove(room) {
+            self.floors.insert(room.to_owned(), stream.epoch);
+        }
+    }
+
+    /// The owner named the session among those that a resync brings nothing.
+    pub(crate) fn on_refused(&mut self, refused: &RoomRefused) {
+        let stream = self.streams.get(&refused.room);
+        let is_newest = |it: &Stream| it.asked == refused.number && it.epoch <= refused.epoch;
+        if stream.is_some_and(is_newest) {
+            self.drop_room(&refused.room);
+            let body = notice::Body::LeftRoom(v1::LeftRoom {
+                room: refused.room.clone(),
+            });
+            self.received(Frame::Notice(v1::Notice { body: Some(body) }));
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use rookery_loadtest::{
     client::{Command, command},
+    replica::Replica,
     workload::Weights,
 };
 use tokio::time::{Duration, Instant};
@@ -164,8 +165,8 @@ impl Client {
                 self.create(room);
             }
             if !self.streams.contains_key(room) && !self.is_joining(room) {
-                let join = self.replicas.get(room).map(resume);
-                self.invoke(join.unwrap_or_else(|| command::join_after(room, 0)));
+                let head = self.replicas.get(room).map_or(0, Replica::head);
+                self.invoke(command::join_after(room, head));
             }
         }
     }
@@ -219,7 +220,7 @@ impl Client {
 
     fn enter(&mut self, room: &str) {
         let join = match self.replicas.get(room).filter(|it| it.head() > 0) {
-            Some(replica) => resume(replica),
+            Some(replica) => command::join_after(room, replica.head()),
             None if self.dice.bool() => command::join_after(room, 0),
             None => command::join_last(room, 5),
         };

@@ -108,6 +108,10 @@ fn sort(body: packet::Body, from: &EndpointId, lanes: &mut [Vec<LinkPacket>]) {
                 lanes,
             );
         }
+        packet::Body::RoomRefused(refused) => {
+            let lane = refused.lane;
+            put(lane, LinkPacket::Refused(Box::new(refused)), lanes);
+        }
         packet::Body::UserDelivery(user_delivery) => {
             let lane = user_delivery.lane;
             match delivery(user_delivery) {

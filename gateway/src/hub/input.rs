@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rookery_cluster::{EndpointId, OwnerChanges, Owners};
-use rookery_proto::{close::CloseCode, ids::SessionId, link::Reply, v1::client_frame::Command};
+use rookery_proto::{
+    close::CloseCode,
+    ids::SessionId,
+    link::{Reply, RoomRefused},
+    v1::client_frame::Command,
+};
 
 use super::wire::Socket;
 use crate::{
@@ -85,6 +90,8 @@ pub(crate) enum LinkPacket {
     Event(Arc<RoomEvent>),
     /// The answer to a resync of this lane.
     Resynced(Arc<Resynced>),
+    /// Sessions of a resync of this lane that do not listen.
+    Refused(Box<RoomRefused>),
     /// A signal of a room.
     Signal(Arc<RoomSignal>),
     /// For sessions of this lane.

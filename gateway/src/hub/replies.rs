@@ -197,7 +197,16 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                     self.answer_ack(key, id, ack::Result::Done(v1::Done {}));
                 }
             }
-            Failure::Refused(error) => self.fail(request, *error, "refused by the owner"),
+            Failure::Refused(error) => {
+                // Who is no member, as a resume found, listens no more.
+                if request.then == Then::Join
+                    && error.code() == Code::NotMember
+                    && let Some(key) = self.find_open(request.session)
+                {
+                    self.unlisten(key, request.ask.room());
+                }
+                self.fail(request, *error, "refused by the owner");
+            }
             Failure::Unanswered => {
                 let error = WireError::new(Code::Unavailable, "no answer in time")
                     .retry_after(UNAVAILABLE_RETRY);

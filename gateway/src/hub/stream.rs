@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rookery_cluster::{EndpointId, Role, membership::ShardSet};
 use rookery_proto::{
-    ids::RoomId,
-    link::{RoomDetach, RoomResync, packet},
+    ids::{RoomId, SessionId},
+    link::{RoomDetach, RoomRefused, RoomResync, packet},
     shard::Shard,
     v1::{self, notice},
 };
@@ -447,6 +447,31 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             // Another hole behind this one, or other listeners: ask at once. Without progress, the
             // timer does.
             self.resync_now(key);
+        }
+    }
+
+    /// Sessions that a resync named do not listen there: who they are of has left meanwhile. They are
+    /// told so, and nothing more of the room.
+    pub(super) fn on_refused(&mut self, refused: &RoomRefused) {
+        for &session in &refused.sessions {
+            // The room is forgotten with its last listener.
+            let room = self.by_name.get(refused.room.as_str());
+            let Some(&room) = room else {
+                return;
+            };
+            let state = &self.rooms[room as usize];
+            // Of an older resync it may not be true any more; the newest names them again.
+            if refused.epoch < state.epoch || refused.number != state.resync {
+                return;
+            }
+            if let Some(key) = self.find_open(SessionId(session))
+                && let Some(seat) = self.seat(key, room)
+            {
+                self.catch_up_seat(key, seat);
+                self.unseat(key, seat);
+                let room = refused.room.clone();
+                self.notice(key, notice::Body::LeftRoom(v1::LeftRoom { room }));
+            }
         }
     }
 

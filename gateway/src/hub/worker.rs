@@ -176,6 +176,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                         LinkPacket::Reply(reply) => self.on_reply(&from, *reply),
                         LinkPacket::Event(event) => self.on_event(event),
                         LinkPacket::Resynced(resynced) => self.on_resynced(&resynced),
+                        LinkPacket::Refused(refused) => self.on_refused(&refused),
                         LinkPacket::Signal(signal) => self.on_signal(signal),
                         LinkPacket::Delivery(delivery) => self.on_delivery(&delivery),
                         LinkPacket::Lost => self.on_lost(&from),

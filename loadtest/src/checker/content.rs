@@ -63,7 +63,8 @@ impl Change {
     pub(super) fn asked(user: &str, command: &Command) -> Option<Self> {
         Some(match command {
             Command::CreateRoom(_) => Self::new(user, Kind::Open, (), None),
-            Command::Join(_) => Self::new(user, Kind::Join, (), None),
+            // A resume makes nobody a member.
+            Command::Join(join) if !join.resume => Self::new(user, Kind::Join, (), None),
             Command::Leave(leave) if !leave.session_only => Self::new(user, Kind::Leave, (), None),
             Command::Send(send) => Self::message(user, &send.client_id, Some(&send.text)),
             Command::Edit(edit) => Self::new(user, Kind::Edit, edit.target, Some(&edit.text)),

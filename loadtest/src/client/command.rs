@@ -42,16 +42,27 @@ pub fn create_channel(room: &str) -> Command {
 pub fn join(room: &str) -> Command {
     Command::Join(v1::Join {
         room: room.to_owned(),
-        from: None,
+        ..v1::Join::default()
     })
 }
 
-/// Resumes after an offset; 0 is the beginning.
+/// Joins with all events after an offset; 0 is the beginning.
 #[must_use]
 pub fn join_after(room: &str, offset: u64) -> Command {
     Command::Join(v1::Join {
         room: room.to_owned(),
         from: Some(v1::join::From::AfterOffset(offset)),
+        resume: false,
+    })
+}
+
+/// Takes up a room that the user has, after an offset; makes nobody a member.
+#[must_use]
+pub fn resume(room: &str, offset: u64) -> Command {
+    Command::Join(v1::Join {
+        room: room.to_owned(),
+        from: Some(v1::join::From::AfterOffset(offset)),
+        resume: true,
     })
 }
 
@@ -61,6 +72,7 @@ pub fn join_last(room: &str, messages: u32) -> Command {
     Command::Join(v1::Join {
         room: room.to_owned(),
         from: Some(v1::join::From::Last(messages)),
+        resume: false,
     })
 }
 

@@ -309,6 +309,9 @@ impl Room {
     }
 
     fn join(&mut self, user: &str, join: &v1::Join, time_ms: u64) -> Outcome {
+        if join.resume && !self.members.contains(user) {
+            return Outcome::refuse(Code::NotMember);
+        }
         let mut events = Vec::new();
         if self.members.insert(user.to_owned()) {
             let body = Body::MemberJoined(v1::MemberJoined {

@@ -81,6 +81,7 @@ impl Away {
         }
         let bob_options = options("bob").encoding(self.encoding);
         let (bob, mut bob_incoming) = Client::connect(&bob_options).await?;
+        bob.join(command::join(&self.room)).await?;
         let mut returned = Replica::new(&self.room);
         bob.resume(&mut returned).await?;
         let mut stayed = Replica::new(&self.room);

@@ -102,7 +102,7 @@ impl Weights {
         } else if falls(self.rooms) {
             Some(command::rooms("", 0))
         } else {
-            Some(command::join_after(room, replica.head()))
+            Some(command::resume(room, replica.head()))
         };
         chosen.unwrap_or_else(|| {
             command::send(

@@ -219,7 +219,8 @@ fn subject(body: &Body) -> Option<&str> {
         | Body::RoomEvents(_)
         | Body::RoomSignal(_)
         | Body::UserDelivery(_)
-        | Body::Reannounce(_) => None,
+        | Body::Reannounce(_)
+        | Body::RoomRefused(_) => None,
     }
 }
 

@@ -19,7 +19,7 @@ const PACKAGE: &'static str = "rookery.link.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Batch".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Batch".into() }}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Packet {
-    #[prost(oneof = "packet::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "packet::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: ::core::option::Option<packet::Body>,
 }
 /// Nested message and enum types in `Packet`.
@@ -52,6 +52,8 @@ pub mod packet {
         ToUser(super::ToUser),
         #[prost(message, tag = "13")]
         Reannounce(super::Reannounce),
+        #[prost(message, tag = "14")]
+        RoomRefused(super::RoomRefused),
     }
 }
 impl ::prost::Name for Packet {
@@ -156,6 +158,7 @@ const PACKAGE: &'static str = "rookery.link.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.RoomDetach".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.RoomDetach".into() }}
 /// gateway → rooms: the lane lost the room's stream, or the owner is new. Replaces all sessions of
 /// (gateway, lane) in this room and is answered by `RoomEvents` with what came after `after_offset`.
+/// Makes nobody a member: sessions of who is none are named by `RoomRefused`, which comes first.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RoomResync {
     #[prost(string, tag = "1")]
@@ -169,8 +172,8 @@ pub struct RoomResync {
     /// Chosen by the lane, returned in the answer.
     #[prost(uint64, tag = "5")]
     pub number: u64,
-    /// More sessions of the resync before it, which would not fit one message: nothing is replaced,
-    /// nothing answered.
+    /// More sessions of the resync before it, which would not fit one message: nothing is replaced, and
+    /// only `RoomRefused` answered.
     #[prost(bool, tag = "6")]
     pub adds: bool,
 }
@@ -228,6 +231,25 @@ impl ::prost::Name for RoomEvents {
 const NAME: &'static str = "RoomEvents";
 const PACKAGE: &'static str = "rookery.link.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.RoomEvents".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.RoomEvents".into() }}
+/// rooms → gateway: these sessions of a resync do not listen, as the room is not their user's any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomRefused {
+    #[prost(string, tag = "1")]
+    pub room: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub lane: u32,
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    /// Of the resync that named them.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
+    #[prost(uint64, repeated, tag = "5")]
+    pub sessions: ::prost::alloc::vec::Vec<u64>,
+}
+impl ::prost::Name for RoomRefused {
+const NAME: &'static str = "RoomRefused";
+const PACKAGE: &'static str = "rookery.link.v1";
+fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.RoomRefused".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.RoomRefused".into() }}
 /// rooms → gateway: not durable.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RoomSignal {

@@ -116,6 +116,10 @@ fn full_name() -> ::prost::alloc::string::String { "rookery.v1.CreateRoom".into(
 pub struct Join {
     #[prost(string, tag = "1")]
     pub room: ::prost::alloc::string::String,
+    /// True: only takes up a room that the user has; never makes a member. Who is none is answered
+    /// NOT_MEMBER and drops the room.
+    #[prost(bool, tag = "4")]
+    pub resume: bool,
     #[prost(oneof = "join::From", tags = "2, 3")]
     pub from: ::core::option::Option<join::From>,
 }
@@ -123,7 +127,7 @@ pub struct Join {
 pub mod join {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum From {
-        /// Resume: every event after this offset. 0 is the beginning.
+        /// Every event after this offset. 0 is the beginning.
         #[prost(uint64, tag = "2")]
         AfterOffset(u64),
         /// The newest n messages, at most 200. Neither given: no events, only the room's state.
@@ -499,7 +503,7 @@ pub struct Joined {
     /// True: the offset asked for is too far back; forget the room's events, `events` is a snapshot.
     #[prost(bool, tag = "4")]
     pub reset: bool,
-    /// Resume: all events after the offset asked for. `last` and snapshot: a dense page up to head.
+    /// All events after the offset asked for. `last` and snapshot: a dense page up to head.
     #[prost(message, repeated, tag = "5")]
     pub events: ::prost::alloc::vec::Vec<Event>,
     #[prost(uint64, tag = "6")]
@@ -975,7 +979,7 @@ impl ::prost::Name for AddedToRoom {
 const NAME: &'static str = "AddedToRoom";
 const PACKAGE: &'static str = "rookery.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.v1.AddedToRoom".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.v1.AddedToRoom".into() }}
-/// The user left the room on another device, or was removed.
+/// The room is not the user's any more: left on another device, removed, not granted. Drop it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeftRoom {
     #[prost(string, tag = "1")]

@@ -2623,12 +2623,18 @@ impl serde::Serialize for Join {
         if !self.room.is_empty() {
             len += 1;
         }
+        if self.resume {
+            len += 1;
+        }
         if self.from.is_some() {
             len += 1;
         }
         let mut struct_ser = serializer.serialize_struct("rookery.v1.Join", len)?;
         if !self.room.is_empty() {
             struct_ser.serialize_field("room", &self.room)?;
+        }
+        if self.resume {
+            struct_ser.serialize_field("resume", &self.resume)?;
         }
         if let Some(v) = self.from.as_ref() {
             match v {
@@ -2653,6 +2659,7 @@ impl<'de> serde::Deserialize<'de> for Join {
     {
         const FIELDS: &[&str] = &[
             "room",
+            "resume",
             "after_offset",
             "afterOffset",
             "last",
@@ -2661,6 +2668,7 @@ impl<'de> serde::Deserialize<'de> for Join {
         #[allow(clippy::enum_variant_names)]
         enum GeneratedField {
             Room,
+            Resume,
             AfterOffset,
             Last,
             __SkipField__,
@@ -2686,6 +2694,7 @@ impl<'de> serde::Deserialize<'de> for Join {
                     {
                         match value {
                             "room" => Ok(GeneratedField::Room),
+                            "resume" => Ok(GeneratedField::Resume),
                             "afterOffset" | "after_offset" => Ok(GeneratedField::AfterOffset),
                             "last" => Ok(GeneratedField::Last),
                             _ => Ok(GeneratedField::__SkipField__),
@@ -2708,6 +2717,7 @@ impl<'de> serde::Deserialize<'de> for Join {
                     V: serde::de::MapAccess<'de>,
             {
                 let mut room__ = None;
+                let mut resume__ = None;
                 let mut from__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
@@ -2716,6 +2726,12 @@ impl<'de> serde::Deserialize<'de> for Join {
                                 return Err(serde::de::Error::duplicate_field("room"));
                             }
                             room__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Resume => {
+                            if resume__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("resume"));
+                            }
+                            resume__ = Some(map_.next_value()?);
                         }
                         GeneratedField::AfterOffset => {
                             if from__.is_some() {
@@ -2736,6 +2752,7 @@ impl<'de> serde::Deserialize<'de> for Join {
                 }
                 Ok(Join {
                     room: room__.unwrap_or_default(),
+                    resume: resume__.unwrap_or_default(),
                     from: from__,
                 })
             }

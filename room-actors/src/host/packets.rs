@@ -198,7 +198,7 @@ impl Host {
         resync: RoomResync,
         elsewhere: Option<link::NotOwner>,
     ) {
-        // Only the first part of a resync is answered.
+        // The first part of the resync is answered so, too.
         if resync.adds {
             return;
         }
@@ -241,12 +241,12 @@ impl Host {
             .filter_map(|caller| Who::new(from, caller).ok());
         let work = Work::Resync {
             gateway: from.clone(),
-            lane,
             sessions: sessions.collect(),
-            ask: (!adds).then_some(ResyncAsk {
-                after: Offset(after_offset),
+            ask: ResyncAsk {
+                lane,
+                after: (!adds).then_some(Offset(after_offset)),
                 number,
-            }),
+            },
         };
         grouped.entry(room).or_default().push(work);
     }
@@ -283,5 +283,6 @@ const fn kind(body: &Body) -> &'static str {
         Body::UserDelivery(_) => "user_delivery",
         Body::ToUser(_) => "to_user",
         Body::Reannounce(_) => "reannounce",
+        Body::RoomRefused(_) => "room_refused",
     }
 }

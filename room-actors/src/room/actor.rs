@@ -79,10 +79,8 @@ pub(crate) enum Work {
     },
     Resync {
         gateway: EndpointId,
-        lane: u32,
         sessions: Vec<Who>,
-        /// `None`: more sessions of the resync before it.
-        ask: Option<ResyncAsk>,
+        ask: ResyncAsk,
     },
     /// The gateway is gone, or its stream to us has a hole: it announces its sessions again.
     GatewayGone(EndpointId),
@@ -289,23 +287,16 @@ impl Shell {
             }
             Work::Resync {
                 gateway,
-                lane,
                 sessions,
-                ask: Some(ask),
+                ask,
             } => {
                 // An error leaves the machine without the rows: it answers `reset`.
                 let _ = awake
-                    .read_all(args, |state| state.needs_resync(ask.after))
+                    .read_all(args, |state| state.needs_resync(ask, &sessions))
                     .await;
-                awake
-                    .state
-                    .resync(&gateway, lane, ask, &sessions, &mut awake.effects);
+                let fx = &mut awake.effects;
+                awake.state.resync(&gateway, ask, &sessions, fx);
             }
-            Work::Resync {
-                sessions,
-                ask: None,
-                ..
-            } => awake.state.add_sessions(&sessions),
         }
     }
 

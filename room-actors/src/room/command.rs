@@ -57,8 +57,9 @@ impl Who {
 /// What a lane asks that lost a room's stream, or whose room has a new owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResyncAsk {
-    /// The last offset it has.
-    pub(crate) after: Offset,
+    pub(crate) lane: u32,
+    /// The last offset it has; `None`: more sessions of the resync before it.
+    pub(crate) after: Option<Offset>,
     /// Returned in the answer.
     pub(crate) number: u64,
 }

@@ -4,16 +4,16 @@ use rookery_cluster::EndpointId;
 use rookery_persistence::{EventKind, MemberRow};
 use rookery_proto::{
     errors::{Code, WireError},
-    ids::Offset,
+    ids::{Offset, UserId},
     limits::HISTORY_EVENTS_MAX,
     link::Grant,
-    v1::{self, Leave, ack, event::Body, join::From, member::Role, room::Kind},
+    v1::{self, Join, Leave, ack, event::Body, join::From, member::Role, room::Kind},
 };
 
 use super::{
     command::{Need, Now, Ticket, Who},
     effects::Effects,
-    log::{Answer, Change, Waiter},
+    log::{Answer, Change, Pending, Waiter},
     reading::Plan,
     state::{Handled, NewEvent, RoomState},
 };
@@ -46,6 +46,34 @@ impl RoomState {
         }
     }
 
+    /// Whether the session may go on listening, as committed: who is leaving is still in.
+    pub(super) fn may_listen(&self, who: &Who) -> bool {
+        self.may_read(who, "").is_ok() || self.leaves_at(&who.user).is_some()
+    }
+
+    /// Where a member leaves by an event that is not durable yet.
+    fn leaves_at(&self, user: &UserId) -> Option<Offset> {
+        let of_member = |it: &&Pending| match it.change {
+            Change::Joined { .. } | Change::Left => it.actor == *user,
+            Change::Opened { .. }
+            | Change::Message
+            | Change::Edited
+            | Change::Deleted
+            | Change::Reacted => false,
+        };
+        let first = self.log.pending().find(of_member)?;
+        matches!(first.change, Change::Left).then_some(first.entry.offset)
+    }
+
+    /// What must be read before a resume is refused. Who resumes from beyond the head may be a
+    /// member where a newer owner is.
+    pub(super) fn needs_refusal(&self, who: &Who, join: &Join) -> Option<Need> {
+        let head = self.log.head();
+        let beyond = matches!(join.from, Some(From::AfterOffset(after)) if Offset(after) > head);
+        let refused = join.resume && beyond && !self.may_listen(who);
+        (refused && !self.fence_read).then_some(Need::Fence)
+    }
+
     /// What must be read before the join of someone who may read can be answered.
     pub(crate) fn needs_join(&self, who: &Who, from: Option<From>) -> Option<Need> {
         self.may_read(who, "").ok()?;
@@ -56,13 +84,8 @@ impl RoomState {
         }
     }
 
-    pub(super) fn join(
-        &mut self,
-        ticket: Ticket,
-        who: Who,
-        from: Option<From>,
-        now: Now,
-    ) -> Handled {
+    pub(super) fn join(&mut self, ticket: Ticket, who: Who, join: &Join, now: Now) -> Handled {
+        let from = join.from;
         if let Some(From::Last(last)) = from
             && last > HISTORY_EVENTS_MAX
         {
@@ -78,23 +101,28 @@ impl RoomState {
                 WireError::new(Code::LimitReached, "too many sessions listen").at("join.room"),
             );
         }
-        let member_since = match (kind, self.members.get(&who.user)) {
+        let decided_at = match (kind, self.members.get(&who.user)) {
             (Kind::Channel, _) => {
                 granted(&who, Grant::Read, "join.room")?;
                 Offset(1)
             }
             (_, Some(member)) => member.since,
-            (Kind::Group, None) if public => return self.become_member(ticket, who, from, now),
-            (_, None) => return Err(not_member("join.room")),
+            (Kind::Group, None) if public && !join.resume => {
+                return self.become_member(ticket, who, from, now);
+            }
+            // Told only once it is durable: who is told so drops the room.
+            (_, None) => self
+                .leaves_at(&who.user)
+                .ok_or_else(|| not_member("join.room"))?,
         };
-        if member_since > self.log.head() {
+        if decided_at > self.log.head() {
             let answer = Answer::Joined {
                 who: Box::new(who),
                 from,
             };
             let pending = self
                 .log
-                .pending_mut(member_since)
+                .pending_mut(decided_at)
                 .expect("applied and beyond the head");
             pending.waiters.push(Waiter { ticket, answer });
             return Ok(None);
@@ -146,7 +174,7 @@ impl RoomState {
     }
 
     /// The membership a join waited for is committed: the session listens from here on, unless
-    /// its user has left again.
+    /// its user has left (again).
     pub(crate) fn finish_join(
         &mut self,
         ticket: Ticket,

@@ -127,56 +127,69 @@ impl RoomState {
     // ---- resync --------------------------------------------------------------------------------
 
     /// What must be read before a resync can be answered.
-    pub(crate) fn needs_resync(&self, after: Offset) -> Option<Need> {
-        match self.plan_resume(after) {
+    pub(crate) fn needs_resync(&self, ask: ResyncAsk, sessions: &[Who]) -> Option<Need> {
+        let need = ask.after.and_then(|after| match self.plan_resume(after) {
             Plan::ReadFence => Some(Need::Fence),
             // A snapshot is not sent, so nothing is read for it.
             Plan::Read(from, to) if from == after.next() => Some(Need::Page(from, to)),
             _ => None,
-        }
+        });
+        // Clients drop a room they are refused: only its owner may say so.
+        let refuses = || sessions.iter().any(|who| !self.may_listen(who));
+        need.or_else(|| (!self.fence_read && refuses()).then_some(Need::Fence))
     }
 
-    /// Replaces the sessions of one lane and sends what came after its last offset.
+    /// Replaces the sessions of one lane and sends what came after its last offset. Makes nobody a
+    /// member: sessions of who is none are named, the others listen.
     pub(crate) fn resync(
         &mut self,
         gateway: &EndpointId,
-        lane: u32,
-        ResyncAsk { after, number }: ResyncAsk,
+        ask: ResyncAsk,
         sessions: &[Who],
         fx: &mut Effects,
     ) {
-        self.listeners.detach_gateway(gateway, Some(lane));
-        let plan = self.plan_resume(after);
+        let plan = ask.after.map(|after| self.plan_resume(after));
+        let (theirs, refused): (Vec<_>, Vec<_>) =
+            sessions.iter().partition(|who| self.may_listen(who));
+        // Else the fence could not be read: all join again and learn by that what is the matter.
+        let sure = refused.is_empty() || self.fence_read;
         self.fence_read = false;
-        let all_may_read = sessions.iter().all(|who| self.may_read(who, "").is_ok());
-        let (reset, events) = match plan {
-            Plan::Raw(from, to) if all_may_read => (false, self.encoded(from, to)),
-            _ => (true, Vec::new()),
+        if plan.is_some() {
+            self.listeners.detach_gateway(gateway, Some(ask.lane));
+        }
+        if sure && !refused.is_empty() {
+            let body = link::RoomRefused {
+                room: self.room.as_str().to_owned(),
+                lane: ask.lane,
+                epoch: self.epoch.0,
+                number: ask.number,
+                sessions: refused.iter().map(|who| who.session).collect(),
+            };
+            fx.send_to_gateway(gateway, packet::Body::RoomRefused(body));
+        }
+        let events = match plan {
+            None if sure => Some(Vec::new()),
+            Some(Plan::Raw(from, to)) if sure => Some(self.encoded(from, to)),
+            _ => None,
         };
+        let reset = events.is_none();
         if !reset {
-            for who in sessions {
+            for who in theirs {
                 self.listeners.attach(who);
             }
         }
-        let body = link::RoomEvents {
-            room: self.room.as_str().to_owned(),
-            lane,
-            epoch: self.epoch.0,
-            head: self.log.head().0,
-            reset,
-            events,
-            number,
-            not_owner: None,
-        };
-        fx.send_to_gateway(gateway, packet::Body::RoomEvents(body));
-    }
-
-    /// More sessions of a resync before it.
-    pub(crate) fn add_sessions(&mut self, sessions: &[Who]) {
-        for who in sessions {
-            if self.may_read(who, "").is_ok() {
-                self.listeners.attach(who);
-            }
+        if plan.is_some() || reset {
+            let body = link::RoomEvents {
+                room: self.room.as_str().to_owned(),
+                lane: ask.lane,
+                epoch: self.epoch.0,
+                head: self.log.head().0,
+                reset,
+                events: events.unwrap_or_default(),
+                number: ask.number,
+                not_owner: None,
+            };
+            fx.send_to_gateway(gateway, packet::Body::RoomEvents(body));
         }
     }
 

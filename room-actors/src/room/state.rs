@@ -136,7 +136,10 @@ impl RoomState {
     pub(crate) fn needs(&self, command: &Command, who: &Who, now: Now) -> Option<Need> {
         match command {
             Command::CreateRoom(create) => self.needs_create(create, who),
-            Command::Join(join) => self.needs_join(who, join.from),
+            Command::Join(join) => {
+                let refusal = self.needs_refusal(who, join);
+                refusal.or_else(|| self.needs_join(who, join.from))
+            }
             Command::Send(send) => self.needs_send(send, who, now),
             Command::Edit(edit) => self.needs_message(edit.target, who),
             Command::Delete(delete) => self.needs_message(delete.target, who),
@@ -229,7 +232,7 @@ impl RoomState {
     ) {
         let handled = match command {
             Command::CreateRoom(create) => self.create(ticket, who, create, now),
-            Command::Join(join) => self.join(ticket, who, join.from, now),
+            Command::Join(join) => self.join(ticket, who, &join, now),
             Command::Leave(leave) => self.leave(ticket, who, &leave, now, fx),
             Command::Send(send) => self.send(ticket, who, send, now),
             Command::Edit(edit) => self.edit(ticket, who, edit, now),

@@ -15,7 +15,7 @@ use rookery_cluster::{
     placement::rendezvous,
     task::{TaskKind, spawn},
 };
-use rookery_persistence::{Incarnation, SqliteConfig, SqliteStore, Store};
+use rookery_persistence::{EventKind, Incarnation, SqliteConfig, SqliteStore, Store};
 use rookery_proto::{
     errors::Code,
     ids::RoomId,
@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     faults::FaultyStore,
-    harness::{DEADLINE, caller, create, join, send},
+    harness::{DEADLINE, caller, create, join, leave, send},
 };
 use crate::{Health, RoomLimits, RoomsConfig, RoomsNode, RoomsPorts, start};
 
@@ -75,6 +75,8 @@ struct Cluster {
     /// Owner that the listener's last resync went to.
     resynced: Option<EndpointId>,
     refused: Vec<v1::Error>,
+    /// Sessions that owners named as no member's.
+    named: Vec<u64>,
 }
 
 impl Cluster {
@@ -110,6 +112,7 @@ impl Cluster {
             listened: String::new(),
             resynced: None,
             refused: Vec::new(),
+            named: Vec::new(),
         }
     }
 
@@ -187,6 +190,7 @@ impl Cluster {
             match packet.body.unwrap() {
                 Body::Reply(reply) => replies.push(reply),
                 Body::RoomEvent(event) => self.hear(&event.event),
+                Body::RoomRefused(refused) => self.named.extend(refused.sessions),
                 Body::RoomEvents(events) if events.not_owner.is_some() => self.resynced = None,
                 Body::RoomEvents(events) => {
                     assert!(!events.reset, "never too far back");
@@ -417,6 +421,58 @@ async fn rooms_of_a_killed_node_go_on_at_another_which_fences_it() {
     assert_eq!(cluster.owner(&room), Some(two.endpoint));
     assert!(cluster.store.is_fenced(Incarnation(1)).await.unwrap());
     cluster.check(&room, 20).await;
+}
+
+#[tokio::test]
+async fn gateway_that_did_not_hear_of_a_leave_is_told_by_the_next_owner() {
+    let mut cluster = Cluster::new().await;
+    let one = cluster.node(1).await;
+    let two = cluster.node(2).await;
+    let room = room_of("node-1", "node-2");
+    let Command::CreateRoom(create) = create(&["b"]) else {
+        unreachable!()
+    };
+    let create = v1::CreateRoom {
+        public: true,
+        ..create
+    };
+    cluster.run(&room, "a", Command::CreateRoom(create)).await;
+    cluster.run(&room, "b", leave()).await;
+    cluster.send(&room, 0).await;
+    // The lane has the session of who left, and nothing past the room's first event.
+    let opened = v1::Event {
+        offset: 1,
+        ..v1::Event::default()
+    };
+    cluster.heard.insert(1, opened);
+    cluster.resynced = Some(one.endpoint.clone());
+    cluster.listened.clone_from(&room);
+    one.rooms.abandon();
+    drop(one.placement);
+    cluster
+        .eventually("the next owner names it", |it| !it.named.is_empty())
+        .await;
+    assert_eq!(cluster.owner(&room), Some(two.endpoint));
+    assert_eq!(cluster.named, [caller("b").session]);
+    cluster
+        .eventually("other sessions of the lane go on", |it| {
+            it.heard.keys().eq(&[1, 2, 3])
+        })
+        .await;
+    cluster.send(&room, 1).await;
+    let id = RoomId::parse(&room).unwrap();
+    let log = cluster.store.log_tail(&id, 10).await.unwrap();
+    let kinds: Vec<_> = log.iter().map(|row| row.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            EventKind::RoomOpened,
+            EventKind::MemberLeft,
+            EventKind::Message,
+            EventKind::Message
+        ],
+        "nobody joined"
+    );
 }
 
 #[tokio::test]

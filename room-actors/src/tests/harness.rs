@@ -270,6 +270,14 @@ pub(super) fn join() -> Command {
     Command::Join(v1::Join {
         room: String::new(),
         from: None,
+        resume: false,
+    })
+}
+
+pub(super) fn leave() -> Command {
+    Command::Leave(v1::Leave {
+        room: String::new(),
+        session_only: false,
     })
 }
 

@@ -59,6 +59,7 @@ async fn join(harness: &mut Harness, from: v1::join::From) -> v1::Joined {
     let join = v1::Join {
         room: "r".into(),
         from: Some(from),
+        resume: false,
     };
     match harness.run("r", "b", Command::Join(join)).await {
         Ok(ack::Result::Joined(joined)) => joined,

@@ -431,7 +431,16 @@ pub(super) fn claims(user: &str, expires_s: Option<u64>) -> Claims {
 pub(super) fn join(room: &str) -> Command {
     Command::Join(v1::Join {
         room: room.to_owned(),
-        from: None,
+        ..v1::Join::default()
+    })
+}
+
+/// Takes a room up after an offset.
+pub(super) fn resume(room: &str, after: u64) -> Command {
+    Command::Join(v1::Join {
+        room: room.to_owned(),
+        from: Some(v1::join::From::AfterOffset(after)),
+        resume: true,
     })
 }
 
@@ -499,6 +508,17 @@ pub(super) fn room_event(room: &str, epoch: u64, offset: u64) -> Arc<RoomEvent> 
 
 pub(super) fn event(room: &str, epoch: u64, offset: u64) -> LinkPacket {
     LinkPacket::Event(room_event(room, epoch, offset))
+}
+
+/// The owner names these sessions of a resync: their users are no members.
+pub(super) fn room_refused(asked: &link::RoomResync, epoch: u64, sessions: &[u64]) -> LinkPacket {
+    LinkPacket::Refused(Box::new(link::RoomRefused {
+        room: asked.room.clone(),
+        lane: asked.lane,
+        epoch,
+        number: asked.number,
+        sessions: sessions.to_vec(),
+    }))
 }
 
 /// The owner's answer to a resync after `after`.

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use prost::Message as _;
 use rookery_cluster::Role;
 use rookery_proto::{
+    errors::Code,
     ids::SessionId,
-    link::packet::Body as Packet,
+    link::{packet::Body as Packet, room_request},
     v1::{self, ack, client_frame::Command},
 };
 
@@ -364,4 +365,103 @@ fn notice_that_the_user_left_elsewhere_ends_listening() {
     );
     bench.link(Role::Rooms, vec![event("r", 1, 5)]);
     check(&ada, &["ack j", "notice leftRoom"]);
+}
+
+#[test]
+fn who_left_behind_a_hole_is_told_so_and_the_others_go_on() {
+    let mut bench = Bench::new();
+    let (ada, bob, eve) = (
+        bench.login(1, "ada"),
+        bench.login(2, "bob"),
+        bench.login(3, "eve"),
+    );
+    for session in [1, 2, 3] {
+        bench.join(session, "r", 1, 4);
+    }
+    // bob's leave, on another device, is lost on the way.
+    bench.link(Role::Rooms, vec![event("r", 1, 6)]);
+    let asked = resync(&mut bench);
+    assert_eq!(asked.sessions.len(), 3);
+    let packets = vec![
+        room_refused(&asked, 1, &[2]),
+        resynced(&asked, 1, 6),
+        event("r", 1, 7),
+    ];
+    bench.link(Role::Rooms, packets);
+    for wire in [&ada, &eve] {
+        check(wire, &["ack j", "event 5", "event 6", "event 7"]);
+    }
+    check(&bob, &["ack j", "notice leftRoom"]);
+    bench.wait(5_000);
+    // The owner does not list it, so nothing is to be taken back; nothing more is asked.
+    bench.no_packet();
+}
+
+#[test]
+fn room_whose_last_listener_left_behind_a_hole_is_forgotten() {
+    let mut bench = Bench::new();
+    let bob = bench.login(2, "bob");
+    bench.join(2, "r", 1, 4);
+    bench.link(Role::Rooms, vec![LinkPacket::Lost]);
+    let asked = resync(&mut bench);
+    let packets = vec![
+        room_refused(&asked, 1, &[2, 99]),
+        resynced(&asked, 1, 6),
+        event("r", 1, 7),
+    ];
+    bench.link(Role::Rooms, packets);
+    check(&bob, &["ack j", "notice leftRoom"]);
+    bench.wait(5_000);
+    bench.no_packet();
+    // A new start, should the user come back.
+    bench.join(2, "r", 1, 8);
+    bench.link(Role::Rooms, vec![event("r", 1, 9)]);
+    check(&bob, &["ack j", "event 9"]);
+}
+
+#[test]
+fn refusal_of_an_older_resync_or_owner_ends_nothing() {
+    let mut bench = Bench::new();
+    let bob = bench.login(2, "bob");
+    bench.join(2, "r", 2, 4);
+    bench.link(Role::Rooms, vec![LinkPacket::Lost]);
+    let old = resync(&mut bench);
+    bench.link(Role::Rooms, vec![LinkPacket::Lost]);
+    let asked = resync(&mut bench);
+    let packets = vec![
+        room_refused(&old, 2, &[2]),
+        room_refused(&asked, 1, &[2]),
+        resynced(&asked, 2, 4),
+        event("r", 2, 5),
+    ];
+    bench.link(Role::Rooms, packets);
+    check(&bob, &["ack j", "event 5"]);
+}
+
+#[test]
+fn resume_refused_to_who_left_ends_listening() {
+    let mut bench = Bench::new();
+    let (ada, bob) = (bench.login(1, "ada"), bench.login(2, "bob"));
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 4);
+    bench.command(2, "again", resume("r", 4));
+    let request = bench.room_request();
+    assert!(matches!(
+        request.command,
+        Some(room_request::Command::Join(join)) if join.resume
+    ));
+    let packets = vec![
+        event("r", 1, 5),
+        reply(request.request, refused(Code::NotMember)),
+        event("r", 1, 6),
+    ];
+    bench.link(Role::Rooms, packets);
+    check(&ada, &["ack j", "event 5", "event 6"]);
+    check(&bob, &["ack j", "event 5", "error again NOT_MEMBER"]);
+    // Refused for another reason, it goes on as it was.
+    bench.command(1, "again", resume("r", 6));
+    let request = bench.room_request().request;
+    let packets = vec![reply(request, refused(Code::Unavailable)), event("r", 1, 7)];
+    bench.link(Role::Rooms, packets);
+    check(&ada, &["error again UNAVAILABLE", "event 7"]);
 }

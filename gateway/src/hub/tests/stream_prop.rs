@@ -38,9 +38,11 @@ enum Step {
         session: u64,
         room: usize,
     },
-    /// The owner answers the oldest resync, or says it cannot.
+    /// The owner answers the oldest resync, maybe naming its first session as of who left, or says
+    /// it cannot.
     Resync {
         reset: bool,
+        refuses: bool,
     },
     /// The link says that it lost something.
     Lost,
@@ -62,7 +64,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (session.clone(), room.clone()).prop_map(|(session, room)| Step::Answer { session, room }),
         3 => (session.clone(), room.clone()).prop_map(|(session, room)| Step::Join { session, room }),
         1 => (session.clone(), room).prop_map(|(session, room)| Step::Leave { session, room }),
-        3 => prop::bool::weighted(0.1).prop_map(|reset| Step::Resync { reset }),
+        3 => (prop::bool::weighted(0.1), prop::bool::weighted(0.1))
+            .prop_map(|(reset, refuses)| Step::Resync { reset, refuses }),
         1 => Just(Step::Lost),
         2 => (session, prop_oneof![Just(0u64), 1..200u64, Just(u64::MAX)])
             .prop_map(|(session, bytes)| Step::Room { session, bytes }),
@@ -108,11 +111,11 @@ impl Reader {
                 }
                 _ => {}
             },
-            Got::Frame(Frame::Notice(notice)) => {
-                if let Some(v1::notice::Body::ResumeRoom(resume)) = notice.body {
-                    self.next.remove(&resume.room);
-                }
-            }
+            Got::Frame(Frame::Notice(notice)) => match notice.body {
+                Some(v1::notice::Body::ResumeRoom(resume)) => drop(self.next.remove(&resume.room)),
+                Some(v1::notice::Body::LeftRoom(left)) => drop(self.next.remove(&left.room)),
+                _ => {}
+            },
             Got::Close(code) => prop_assert!(false, "closed {code}"),
             _ => {}
         }
@@ -202,7 +205,7 @@ impl World {
                     self.link(reply(number, acked(ack::Result::Done(v1::Done {}))));
                 }
             }
-            Step::Resync { reset } => self.answer_resync(reset),
+            Step::Resync { reset, refuses } => self.answer_resync(reset, refuses),
             Step::Lost => self.link(LinkPacket::Lost),
             Step::Room { session, bytes } => {
                 self.wires[session as usize - 1].set_room(bytes);
@@ -216,7 +219,7 @@ impl World {
         Ok(())
     }
 
-    fn answer_resync(&mut self, reset: bool) {
+    fn answer_resync(&mut self, reset: bool, refuses: bool) {
         let next = self.bench.uplink.packets.borrow_mut().pop_front();
         if let Some((_, Packet::RoomResync(resync))) = next {
             let room = ROOMS
@@ -224,6 +227,9 @@ impl World {
                 .position(|room| *room == resync.room)
                 .expect("known");
             let head = self.heads[room];
+            if let Some(first) = resync.sessions.first().filter(|_| refuses) {
+                self.link(room_refused(&resync, 1, &[first.session]));
+            }
             if reset {
                 self.link(LinkPacket::Resynced(Arc::new(Resynced {
                     number: resync.number,
@@ -260,7 +266,7 @@ impl World {
         self.link(LinkPacket::Lost);
         for _ in 0..10 {
             while !self.bench.uplink.packets.borrow().is_empty() {
-                self.answer_resync(false);
+                self.answer_resync(false, false);
             }
             self.bench.wait(2_100);
         }

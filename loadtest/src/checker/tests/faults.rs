@@ -25,7 +25,7 @@ use crate::{
 
 type Inject = fn(&mut Vec<Record>, &mut Rng) -> Option<()>;
 
-pub(super) const FAULTS: [(&str, Verdict, Inject); 19] = [
+pub(super) const FAULTS: [(&str, Verdict, Inject); 20] = [
     (
         "acked event missing in the log",
         Verdict::Lost,
@@ -59,6 +59,7 @@ pub(super) const FAULTS: [(&str, Verdict, Inject); 19] = [
         began_after_known,
     ),
     ("event nobody asked for", Verdict::Phantom, ghost_in_log),
+    ("member by a resume", Verdict::Phantom, member_by_resume),
     (
         "delivered with another text",
         Verdict::Phantom,
@@ -395,6 +396,32 @@ fn ghost_in_log(records: &mut Vec<Record>, _: &mut Rng) -> Option<()> {
         ..v1::Event::default()
     };
     append_to_final_log(records, "red", ghost);
+    Some(())
+}
+
+/// A user who is let in has only ever resumed.
+fn member_by_resume(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let let_in: Vec<(String, String)> = final_pages(records, "red")
+        .flat_map(|page| &page.events)
+        .filter_map(|event| match &event.body {
+            Some(Body::MemberJoined(joined)) => {
+                let user = joined.member.as_ref()?.user.as_ref()?;
+                Some((event.room.clone(), user.id.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    let (room, user) = pick(&let_in, random)?;
+    let users = judged(records).users;
+    for record in records {
+        if let What::Sent(frame) = &mut record.what
+            && let Some(Command::Join(join)) = &mut frame.command
+            && join.room == room
+            && users.get(&record.client) == Some(&user)
+        {
+            join.resume = true;
+        }
+    }
     Some(())
 }
 

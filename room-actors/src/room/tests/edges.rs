@@ -86,6 +86,15 @@ pub(super) fn join(from: Option<v1::join::From>) -> Command {
     Command::Join(v1::Join {
         room: "r".into(),
         from,
+        resume: false,
+    })
+}
+
+pub(super) fn resume(after: u64) -> Command {
+    Command::Join(v1::Join {
+        room: "r".into(),
+        from: Some(v1::join::From::AfterOffset(after)),
+        resume: true,
     })
 }
 

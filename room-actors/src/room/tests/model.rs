@@ -37,13 +37,31 @@ pub(super) struct Message {
 
 #[derive(Clone, Debug)]
 pub(super) enum Command {
-    Send { text: String, client_id: String },
-    Edit { target: u64, text: String },
-    Delete { target: u64 },
-    React { target: u64, emoji: String },
-    Unreact { target: u64, emoji: String },
-    MarkRead { offset: u64 },
+    Send {
+        text: String,
+        client_id: String,
+    },
+    Edit {
+        target: u64,
+        text: String,
+    },
+    Delete {
+        target: u64,
+    },
+    React {
+        target: u64,
+        emoji: String,
+    },
+    Unreact {
+        target: u64,
+        emoji: String,
+    },
+    MarkRead {
+        offset: u64,
+    },
     Join,
+    /// Joins, but not to become a member.
+    Resume,
     Leave,
 }
 
@@ -56,7 +74,7 @@ pub(super) enum Expected {
     Same(u64),
     /// A cursor at least here.
     Cursor(u64),
-    /// Already in: just listens.
+    /// Already in: just listens, unless a leave is durable first.
     Listens,
     Refused(Code),
 }
@@ -176,9 +194,13 @@ impl Model {
             };
         }
         match command {
-            Command::Join => match since {
+            Command::Join | Command::Resume => match since {
                 Some(_) => Expected::Listens,
-                None if self.public => Expected::Appends(Kind::Joined),
+                None if self.public && matches!(command, Command::Join) => {
+                    Expected::Appends(Kind::Joined)
+                }
+                // The leave is in flight.
+                None if self.member_since(user, self.head).is_some() => Expected::Listens,
                 None => not_member,
             },
             Command::MarkRead { offset } => {

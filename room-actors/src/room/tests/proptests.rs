@@ -43,6 +43,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (target.clone(), emoji).prop_map(|(target, emoji)| Command::Unreact { target, emoji }),
         2 => target.prop_map(|offset| Command::MarkRead { offset }),
         3 => Just(Command::Join),
+        2 => Just(Command::Resume),
         1 => Just(Command::Leave),
     ];
     let op = prop_oneof![
@@ -121,16 +122,15 @@ impl Run {
     fn command(&mut self, user: usize, command: &Command) {
         let expected = self.model.expect(user, command);
         let session = user as u64;
-        let ticket = if matches!(command, Command::Join) {
-            let after = self
-                .sim
-                .clients
-                .get(&session)
-                .map_or(0, |client| client.last);
-            self.sim.join(user, session, after)
-        } else {
-            self.sim
-                .apply(Sim::who(user, session, Grant::None), wire(command))
+        let last = self.sim.clients.get(&session).map(|client| client.last);
+        let after = last.unwrap_or(0);
+        let ticket = match command {
+            Command::Join => self.sim.join(user, session, after),
+            Command::Resume => self.sim.resume(user, session, after),
+            _ => {
+                let who = Sim::who(user, session, Grant::None);
+                self.sim.apply(who, wire(command))
+            }
         };
         let mut offset = 0;
         if let Expected::Appends(kind) = &expected {
@@ -234,7 +234,7 @@ impl Run {
                 .clients
                 .get(&ALWAYS)
                 .map_or(0, |client| client.last);
-            let ticket = self.sim.join(1, ALWAYS, after);
+            let ticket = self.sim.resume(1, ALWAYS, after);
             self.sim.answers.remove(&ticket);
         }
     }
@@ -291,7 +291,7 @@ impl Run {
             }
         }
         let resumed = 500 + user as u64;
-        let ticket = self.sim.join(user, resumed, 0);
+        let ticket = self.sim.resume(user, resumed, 0);
         self.sim
             .answers
             .remove(&ticket)
@@ -338,7 +338,7 @@ fn wire(command: &Command) -> room_request::Command {
             room,
             session_only: false,
         }),
-        Command::Join => unreachable!("joined by the sim"),
+        Command::Join | Command::Resume => unreachable!("joined by the sim"),
     }
 }
 

@@ -466,9 +466,19 @@ impl Sim {
 
     /// Joins and lets the session's client take what comes.
     pub(in crate::room) fn join(&mut self, user: usize, session: u64, after: u64) -> usize {
+        self.enter(user, session, after, false)
+    }
+
+    /// The same without becoming a member.
+    pub(in crate::room) fn resume(&mut self, user: usize, session: u64, after: u64) -> usize {
+        self.enter(user, session, after, true)
+    }
+
+    fn enter(&mut self, user: usize, session: u64, after: u64, resume: bool) -> usize {
         let join = v1::Join {
             room: "r".into(),
             from: Some(v1::join::From::AfterOffset(after)),
+            resume,
         };
         let ticket = self.apply(Self::who(user, session, Grant::None), Command::Join(join));
         if let Some(Ok(ack::Result::Joined(joined))) = self.answers.get(&ticket) {

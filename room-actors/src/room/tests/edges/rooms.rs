@@ -1,9 +1,12 @@
 //! Opening, joining, leaving, listening.
 
-use rookery_proto::link::packet;
+use rookery_proto::{ids::Offset, link::packet};
 
 use super::*;
-use crate::room::{command::ResyncAsk, effects::Output};
+use crate::room::{
+    command::{Fact, Need, ResyncAsk, Who},
+    effects::Output,
+};
 
 #[test]
 fn unknown_room_is_not_found_and_private_room_not_open() {
@@ -302,45 +305,228 @@ fn session_that_closes_before_its_join_is_durable_does_not_listen() {
 }
 
 #[test]
+fn resume_takes_up_what_the_user_has_and_makes_no_member() {
+    let group = |public| {
+        let mut sim = sim();
+        run(&mut sim, 0, create(Kind::Group, &[1], public)).unwrap();
+        sim
+    };
+    let direct = || {
+        let mut sim = sim();
+        run(&mut sim, 0, create(Kind::Direct, &[1], false)).unwrap();
+        sim
+    };
+    let left = |public| {
+        let mut sim = group(public);
+        run(&mut sim, 1, leave(false)).unwrap();
+        sim
+    };
+    let cases: [(&str, Sim, usize, Grant, Option<Code>); 10] = [
+        ("member", group(true), 1, Grant::None, None),
+        ("member, private", group(false), 1, Grant::None, None),
+        ("left", left(true), 1, Grant::None, Some(Code::NotMember)),
+        (
+            "left, private",
+            left(false),
+            1,
+            Grant::None,
+            Some(Code::NotMember),
+        ),
+        (
+            "stranger",
+            group(true),
+            2,
+            Grant::None,
+            Some(Code::NotMember),
+        ),
+        ("of two", direct(), 1, Grant::None, None),
+        ("third", direct(), 2, Grant::None, Some(Code::NotMember)),
+        ("granted", channel(), 2, Grant::Read, None),
+        (
+            "not granted",
+            channel(),
+            2,
+            Grant::None,
+            Some(Code::Forbidden),
+        ),
+        ("nowhere", sim(), 1, Grant::None, Some(Code::NotFound)),
+    ];
+    for (name, mut sim, user, grant, refused) in cases {
+        let head = sim.state.head();
+        let answer = sim.run(Sim::who(user, 9, grant), resume(0));
+        match refused {
+            None => assert_eq!(joined(answer).head, head.0, "{name}"),
+            Some(code) => {
+                let error = answer.expect_err(name);
+                let field = error.field.unwrap_or_default();
+                assert_eq!((error.code, field), (code, "join.room"), "{name}");
+            }
+        }
+        assert_eq!(sim.state.head(), head, "{name}: nothing is appended");
+        assert_eq!(
+            sim.state.listener_count(),
+            usize::from(refused.is_none()),
+            "{name}"
+        );
+    }
+    let mut sim = left(true);
+    assert_eq!(
+        joined(run(&mut sim, 1, join(Some(v1::join::From::AfterOffset(0))))).head,
+        3,
+        "who asks for it is a member again"
+    );
+}
+
+#[test]
+fn resume_behind_a_leave_is_answered_when_the_leave_is_durable() {
+    for public in [false, true] {
+        let mut sim = sim();
+        run(&mut sim, 0, create(Kind::Group, &[1], public)).unwrap();
+        let left = sim.apply(Sim::who(1, 1, Grant::None), leave(false));
+        let resumed = sim.apply(Sim::who(1, 4, Grant::None), resume(1));
+        assert!(sim.answers.is_empty(), "nothing is durable yet");
+        sim.commit_all();
+        assert!(sim.answers.remove(&left).unwrap().is_ok());
+        let answer = sim.answers.remove(&resumed).unwrap();
+        check_refused(answer, Code::NotMember, "join.room");
+        assert_eq!((sim.state.head().0, sim.state.listener_count()), (2, 0));
+    }
+}
+
+#[test]
+fn leave_that_a_takeover_voids_does_not_end_a_resume() {
+    let mut sim = group();
+    sim.apply(Sim::who(1, 1, Grant::None), leave(false));
+    sim.apply(Sim::who(1, 4, Grant::None), resume(1));
+    sim.crash(0);
+    assert!(sim.answers.is_empty(), "nobody was told");
+    assert_eq!(joined(run(&mut sim, 1, resume(1))).head, 1);
+}
+
+#[test]
+fn resume_from_beyond_the_head_is_refused_only_by_the_owner() {
+    let sim = group();
+    let needs = |user, after| {
+        let who = Sim::who(user, 9, Grant::None);
+        sim.state.needs(&resume(after), &who, sim.now)
+    };
+    assert_eq!(needs(2, 1), None);
+    assert_eq!(needs(2, 2), Some(Need::Fence));
+    assert_eq!(needs(1, 2), Some(Need::Fence), "as for a member");
+}
+
+/// Answers a resync, having read the fence where `owner` says so.
+fn resync(sim: &mut Sim, after: Option<u64>, sessions: &[Who], owner: bool) -> Vec<packet::Body> {
+    let ask = ResyncAsk {
+        lane: 1,
+        after: after.map(Offset),
+        number: 7,
+    };
+    while let Some(need) = sim.state.needs_resync(ask, sessions) {
+        assert_eq!(need, Need::Fence);
+        if !owner {
+            break;
+        }
+        sim.state.learn(Fact::NotFenced).unwrap();
+    }
+    let mut fx = Effects::default();
+    sim.state.resync(&gateway(), ask, sessions, &mut fx);
+    let bodies = fx.outputs.into_iter().map(|output| match output {
+        Output::ToGateway { body, .. } => body,
+        other => panic!("unexpected {other:?}"),
+    });
+    bodies.collect()
+}
+
+#[test]
 fn resync_replaces_a_lane_and_brings_what_was_missed() {
     let mut sim = group();
     sim.join(1, 1, 0);
     let who = Sim::who(1, 4, Grant::None);
-    let mut fx = Effects::default();
-    let ask = ResyncAsk {
-        after: rookery_proto::ids::Offset(0),
-        number: 7,
-    };
-    sim.state.resync(
-        &gateway(),
-        who.lane,
-        ask,
-        std::slice::from_ref(&who),
-        &mut fx,
-    );
-    sim.state
-        .add_sessions(&[Sim::who(1, 5, Grant::None), Sim::who(2, 6, Grant::None)]);
-    assert_eq!(sim.state.listener_count(), 2, "added, but no stranger");
-    sim.state.detach(&gateway(), 5, &mut fx);
+    let answers = resync(&mut sim, Some(0), std::slice::from_ref(&who), true);
+    assert!(matches!(
+        &answers[..],
+        [packet::Body::RoomEvents(events)]
+            if (events.number, events.reset, events.events.len()) == (7, false, 1)
+    ));
+    let more = [Sim::who(0, 5, Grant::None)];
+    assert!(resync(&mut sim, None, &more, true).is_empty());
+    assert_eq!(sim.state.listener_count(), 2);
+    sim.state.detach(&gateway(), 5, &mut Effects::default());
     assert_eq!(
         sim.state.listener_count(),
         1,
         "the session that was not announced is gone"
     );
-    assert!(matches!(
-        &fx.outputs[..],
-        [Output::ToGateway {
-            body: packet::Body::RoomEvents(events),
-            ..
-        }] if events.number == 7
-    ));
-    let stranger = Sim::who(2, 7, Grant::None);
-    let mut fx = Effects::default();
-    sim.state
-        .resync(&gateway(), 1, ask, &[who, stranger], &mut fx);
+}
+
+#[test]
+fn resync_names_who_is_no_member_and_serves_the_others() {
+    let mut sim = sim();
+    run(&mut sim, 0, create(Kind::Group, &[1], true)).unwrap();
+    run(&mut sim, 1, leave(false)).unwrap();
+    let sessions = [
+        Sim::who(0, 4, Grant::None),
+        Sim::who(1, 5, Grant::None),
+        Sim::who(2, 6, Grant::None),
+    ];
+    let answers = resync(&mut sim, Some(1), &sessions, true);
+    let [
+        packet::Body::RoomRefused(refused),
+        packet::Body::RoomEvents(events),
+    ] = &answers[..]
+    else {
+        panic!("{answers:?}");
+    };
     assert_eq!(
-        sim.state.listener_count(),
-        0,
-        "with a stranger all join again"
+        (&refused.sessions[..], refused.number, refused.lane),
+        (&[5, 6][..], 7, 1)
     );
+    assert_eq!(refused.epoch, sim.epoch.0);
+    assert_eq!((events.reset, events.events.len()), (false, 1));
+    assert_eq!((sim.state.head().0, sim.state.listener_count()), (2, 1));
+    // More of it, which would not fit.
+    let more = [Sim::who(1, 7, Grant::None), Sim::who(0, 8, Grant::None)];
+    let answers = resync(&mut sim, None, &more, true);
+    assert!(matches!(
+        &answers[..],
+        [packet::Body::RoomRefused(refused)] if refused.sessions == [7]
+    ));
+    assert_eq!(sim.state.listener_count(), 2);
+    // Also where the others must join again.
+    let answers = resync(&mut sim, Some(99), &sessions, true);
+    assert!(matches!(
+        &answers[..],
+        [packet::Body::RoomRefused(refused), packet::Body::RoomEvents(events)]
+            if refused.sessions == [5, 6] && events.reset
+    ));
+}
+
+#[test]
+fn resync_that_cannot_read_the_fence_lets_all_join_again() {
+    for after in [Some(1), None] {
+        let mut sim = group();
+        let sessions = [Sim::who(0, 4, Grant::None), Sim::who(2, 5, Grant::None)];
+        let answers = resync(&mut sim, after, &sessions, false);
+        assert!(matches!(
+            &answers[..],
+            [packet::Body::RoomEvents(events)] if events.reset && events.number == 7
+        ));
+        assert_eq!(sim.state.listener_count(), 0);
+    }
+}
+
+#[test]
+fn resync_of_who_is_leaving_goes_on_until_the_leave_is_durable() {
+    let mut sim = group();
+    sim.apply(Sim::who(1, 1, Grant::None), leave(false));
+    let who = Sim::who(1, 4, Grant::None);
+    let answers = resync(&mut sim, Some(1), std::slice::from_ref(&who), true);
+    assert!(matches!(
+        &answers[..],
+        [packet::Body::RoomEvents(events)] if !events.reset
+    ));
+    assert_eq!(sim.state.listener_count(), 1);
+    sim.commit_all();
+    assert_eq!(sim.state.listener_count(), 0, "it had to hear of the leave");
 }
