@@ -3,8 +3,9 @@
  * The client: a connection, the rooms this session listens to, and what must survive a reconnect.
  *
  * After every `welcome` it resumes each room from its last applied offset (a few at a time), then
- * sends again, under their old client ids, the messages that were not acknowledged. Reading order:
- * `connection.js` (frames), `room.js` (the log of one room), then this file.
+ * sends again, under their old client ids, the messages that were not acknowledged. It asks to be a
+ * member only where its user does: a room that the user left meanwhile is refused, and forgotten.
+ * Reading order: `connection.js` (frames), `room.js` (the log of one room), then this file.
  */
 
 import { Connection, RookeryError, backoffMs, platformClock, randomId } from './connection.js';
@@ -56,6 +57,8 @@ export class Room {
     this.log = new RoomLog(id, self);
     /** @type {'listed'|'joining'|'live'|'lost'} `listed`: known, not listened to */
     this.state = 'listed';
+    /** Whether the user asks to be let in: until that is answered, a join may make a member. */
+    this.asking = false;
     /** Whether a page of older history is on its way. */
     this.loadingOlder = false;
     /** @type {Promise<void>|null} */
@@ -172,13 +175,19 @@ export class RookeryClient {
   /**
    * Listens to a room; becomes a member of a public group.
    * @param {string} id
-   * @param {{last?: number}} [from] how many of the newest messages to fetch at first
+   * @param {{last?: number, resume?: boolean}} [how] `last`: how many of the newest messages to fetch
+   *   at first; `resume`: only if the user is a member already
    * @returns {Promise<Room>}
    */
-  async join(id, { last = OLDER_EVENTS } = {}) {
+  async join(id, { last = OLDER_EVENTS, resume = false } = {}) {
+    const known = this.rooms.get(id);
+    if (known?.state === 'live') return known;
+    // Being refused a resume is no answer to who asks to be let in.
+    if (!resume && known?.entering && !known.asking) await known.entering.catch(() => {});
     const fresh = !this.rooms.has(id);
     const room = this.#room(id);
     if (room.state === 'live') return room;
+    if (!resume) room.asking = true;
     try {
       await (room.entering ?? this.#enter(room, last));
     } catch (error) {
@@ -453,7 +462,8 @@ export class RookeryClient {
   async #catchUp(room, last) {
     for (let round = 0; round < CATCH_UP_ROUNDS_MAX; round++) {
       const from = room.log.known ? { afterOffset: room.log.last } : last > 0 ? { last } : {};
-      const { joined } = await this.request('join', { room: room.id, ...from });
+      const { joined } = await this.request('join', { room: room.id, ...from, ...(room.asking ? {} : { resume: true }) });
+      room.asking = false;
       for (const event of joined.events ?? []) this.#learn(event);
       for (const user of joined.here ?? []) this.#name(user);
       const { complete } = room.log.applyJoined(joined);
@@ -465,6 +475,13 @@ export class RookeryClient {
   /** @param {Room} room @param {boolean} wasKnown @param {RookeryError} error */
   #enterFailed(room, wasKnown, error) {
     if (error.code === 'DISCONNECTED') return; // The next welcome tries again.
+    if (!error.retryable) room.asking = false;
+    if (error.code === 'NOT_MEMBER') {
+      // Left on another device, or removed, while nobody could tell us.
+      room.state = 'lost';
+      if (this.rooms.get(room.id) === room) this.#forget(room.id);
+      return;
+    }
     if (error.code === 'LIMIT_REACHED') {
       room.state = 'listed';
       return;
@@ -575,6 +592,7 @@ export class RookeryClient {
       this.#enter(room, 0).catch(() => {});
     }
     if (result === 'applied') this.#emit('room', room);
+    if (result === 'applied' && event.memberLeft?.user?.id === this.user.id) this.#left(room.id);
   }
 
   /** @param {any} signal */
@@ -604,7 +622,7 @@ export class RookeryClient {
     else if (notice.cursorMoved) this.#cursorMoved(notice.cursorMoved);
     else if (notice.goingAway) this.#connection.moveAfter(notice.goingAway.reconnectAfterMs ?? 0);
     else if (notice.resumeRoom) this.#resumeRoom(notice.resumeRoom.room);
-    else if (notice.leftRoom) this.#forget(notice.leftRoom.room);
+    else if (notice.leftRoom) this.#left(notice.leftRoom.room);
     else if (notice.tokenExpiring) this.#renewToken();
   }
 
@@ -618,6 +636,12 @@ export class RookeryClient {
     this.#emit('rooms', null);
     if (fresh) this.#emit('added', { room, by });
     if (this.#autoJoin && room.state === 'listed') this.#enter(room, 0).catch(() => {});
+  }
+
+  /** The room is not the user's any more. @param {string} id */
+  #left(id) {
+    // Who asks to be let in (again) is answered.
+    if (!this.rooms.get(id)?.asking) this.#forget(id);
   }
 
   /** @param {{room: string, offset?: number, unread?: number}} cursor */

@@ -175,7 +175,7 @@ class ChatPage {
       this.welcome.hidden = true;
       this.messages.open(this.client, room);
     }
-    if (room.state === 'listed' || room.state === 'lost') this.#try('open the room', this.client.join(id));
+    if (room.state === 'listed' || room.state === 'lost') this.#try('open the room', this.client.join(id, { resume: true }));
     this.#drawer(false);
     this.#render();
     this.#readOpenRoom();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { BACKOFF_MAX_MS, backoffMs, closeAction } from '../connection.js';
-import { ada, joinedSandbox, message, messages, sandbox, settled } from './sandbox.js';
+import { ada, event, joinedSandbox, message, messages, sandbox, settled } from './sandbox.js';
 
 test('backoff stays between nothing and a ceiling that doubles', () => {
   const ceilings = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
@@ -143,7 +143,7 @@ test('after a reconnect each room resumes from its last offset', async () => {
   await clock.pass(1_000);
   await server.welcome();
   const [join] = server.socket.of('join');
-  assert.deepEqual(join.join, { room: 'r', afterOffset: 4 });
+  assert.deepEqual(join.join, { room: 'r', afterOffset: 4, resume: true });
   server.socket.ack(join, { joined: { head: 6, events: messages(5, 6) } });
   await settled();
   assert.deepEqual([room.state, room.log.last, room.log.items.length], ['live', 6, 6]);
@@ -272,6 +272,96 @@ test('the rooms of the user are found page by page and joined a few at a time', 
   assert.ok([...client.rooms.values()].every(({ state }) => state === 'live'));
 });
 
+test('only who asks to be let in may become a member', async () => {
+  const { client, server, room } = await joinedSandbox({ head: 1, events: messages(1, 1) });
+  const resumes = () => server.socket.of('join').map(({ join }) => [join.room, Boolean(join.resume)]);
+  server.socket.say({ event: message(4, 'a gap') });
+  server.socket.ack(server.socket.of('join')[1], { joined: { head: 4, events: messages(2, 4) } });
+  await settled();
+  assert.equal(room.state, 'live');
+  server.socket.say({ notice: { addedToRoom: { room: { id: 'added' } } } });
+  await settled();
+  assert.deepEqual(resumes(), [['r', false], ['r', true]], 'rooms are not joined by themselves here');
+  const opened = client.join('added', { resume: true });
+  await settled();
+  server.socket.ack(server.socket.of('join')[2], { joined: { head: 0 } });
+  await opened;
+  assert.deepEqual(resumes().at(-1), ['added', true]);
+});
+
+test('rooms that are found by themselves are resumed, not joined', async () => {
+  const { client, server } = sandbox({ autoJoin: true });
+  client.connect();
+  await server.welcome();
+  server.socket.ack(server.socket.of('rooms')[0], { rooms: { rooms: [{ room: { id: 'listed' } }] } });
+  server.socket.say({ notice: { addedToRoom: { room: { id: 'added' } } } });
+  await settled();
+  assert.deepEqual(server.socket.of('join').map(({ join }) => join).sort((a, b) => a.room.localeCompare(b.room)),
+    [{ room: 'added', resume: true }, { room: 'listed', resume: true }]);
+});
+
+test('a join without an answer asks to be let in again after the reconnect', async () => {
+  const { client, server, clock, room } = await joinedSandbox({ head: 0 });
+  server.socket.end(1006);
+  await clock.pass(1_000);
+  await server.welcome();
+  server.socket.refuse(server.socket.of('join')[0], { code: 'FORBIDDEN' });
+  await settled();
+  assert.equal(room.state, 'lost');
+  const asked = assert.rejects(client.join('r'), { code: 'DISCONNECTED' });
+  await settled();
+  server.socket.end(1006);
+  await asked;
+  await clock.pass(1_000);
+  await server.welcome();
+  const [join] = server.socket.of('join');
+  assert.deepEqual(join.join, { room: 'r', afterOffset: 0 });
+  server.socket.ack(join, { joined: { head: 0 } });
+  server.socket.say({ notice: { resumeRoom: { room: 'r' } } });
+  await settled();
+  assert.equal(server.socket.of('join').at(-1).join.resume, true, 'answered, it asks no more');
+});
+
+test('who left while nobody could tell drops the room on resuming', async () => {
+  const { client, server, clock } = await joinedSandbox({ head: 2, events: messages(1, 2) });
+  const told = [];
+  client.on('left', (id) => told.push(id));
+  client.on('problem', (problem) => told.push(problem));
+  server.socket.end(1006);
+  await clock.pass(1_000);
+  await server.welcome();
+  server.socket.refuse(server.socket.of('join')[0], { code: 'NOT_MEMBER' });
+  await clock.pass(5_000);
+  assert.deepEqual([client.rooms.size, told], [0, ['r']]);
+  assert.equal(server.socket.of('join').length, 1, 'it is not asked for again');
+});
+
+test('asking to be let in while a resume is refused is answered by itself', async () => {
+  const { client, server, clock } = await joinedSandbox({ head: 0 });
+  server.socket.end(1006);
+  await clock.pass(1_000);
+  await server.welcome();
+  const joining = client.join('r');
+  await settled();
+  server.socket.refuse(server.socket.of('join')[0], { code: 'NOT_MEMBER' });
+  await settled();
+  // A late word of the leave is not about what is asked now.
+  server.socket.say({ notice: { leftRoom: { room: 'r' } } });
+  const joins = server.socket.of('join');
+  assert.deepEqual(joins.map(({ join }) => Boolean(join.resume)), [true, false]);
+  server.socket.ack(joins[1], { joined: { head: 2 } });
+  assert.equal((await joining).state, 'live');
+  assert.equal(client.rooms.get('r').state, 'live');
+});
+
+test('the event of the own leave ends the room here', async () => {
+  const { client, server } = await joinedSandbox({ head: 0 });
+  server.socket.say({ event: event(1, { memberLeft: { user: { id: 'bob' } } }) });
+  assert.equal(client.rooms.size, 1);
+  server.socket.say({ event: event(2, { memberLeft: { user: ada } }, ada) });
+  assert.equal(client.rooms.size, 0);
+});
+
 test('a room that refuses the resume for good is lost, the others go on', async () => {
   const { client, server, clock, room } = await joinedSandbox({ head: 0 });
   const problems = [];
@@ -279,7 +369,7 @@ test('a room that refuses the resume for good is lost, the others go on', async 
   server.socket.end(1006);
   await clock.pass(1_000);
   await server.welcome();
-  server.socket.refuse(server.socket.of('join')[0], { code: 'NOT_MEMBER' });
+  server.socket.refuse(server.socket.of('join')[0], { code: 'FORBIDDEN' });
   await settled();
   assert.equal(room.state, 'lost');
   assert.equal(problems.length, 1);

@@ -12,7 +12,10 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { Person, eventually, launchBrowser } from './person.mjs';
 import { Server } from './server.mjs';
 
-/** Messages of a room as history tells them, read with the page's own SDK: offset and text. */
+/**
+ * Messages of a room as history tells them (offset and text), and who came and went, read with the
+ * page's own SDK.
+ */
 function history(page, name, room) {
   return page.evaluate(async ({ name: user, room: id }) => {
     const { RookeryClient } = await import('/assets/sdk/rookery.js');
@@ -32,6 +35,7 @@ function history(page, name, room) {
     }
     client.close();
     return {
+      memberships: events.flatMap((event) => ['memberJoined', 'memberLeft'].filter((kind) => event[kind])),
       offsets: events.map(({ offset }) => offset),
       messages: events.filter(({ message }) => message).map(({ offset, message }) => [
         offset, message.deleted ? 'This message was deleted' : message.text,
@@ -59,6 +63,21 @@ function sendMany(page, name, room, texts) {
     });
     client.close();
   }, { name, room, texts });
+}
+
+/** Leaves a room as another device of a user, with the SDK inside a page. */
+function leaveElsewhere(page, name, room) {
+  return page.evaluate(async ({ name: user, room: id }) => {
+    const { RookeryClient } = await import('/assets/sdk/rookery.js');
+    const url = `${location.origin.replace('http', 'ws')}/v1/ws`;
+    const client = new RookeryClient({ url, name: user, autoJoin: false });
+    await new Promise((resolve) => {
+      client.on('welcome', resolve);
+      client.connect();
+    });
+    await client.request('leave', { room: id });
+    client.close();
+  }, { name, room });
 }
 
 describe('the chat page', { concurrency: false, timeout: 300_000 }, () => {
@@ -304,6 +323,40 @@ describe('the chat page', { concurrency: false, timeout: 300_000 }, () => {
       await person.scrollToBeginning();
       assert.deepEqual(await person.shown(), messages, `${person.name} sees what history says`);
     }
+  });
+
+  test('a room left elsewhere while the page was cut off is gone when it is back', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    let cut = false;
+    let socket = null;
+    await page.routeWebSocket(/\/v1\/ws/u, (opened) => {
+      if (cut) {
+        opened.close({ code: 1012 });
+      } else {
+        opened.connectToServer();
+        socket = opened;
+      }
+    });
+    const linus = new Person('Linus', page);
+    await linus.logIn(server.url);
+    await linus.room('general').waitFor();
+    await linus.byId('join-room').click();
+    await linus.byId('join-room-id').fill('side');
+    await linus.byId('join-room-submit').click();
+    await linus.open('side');
+    cut = true;
+    await socket.close({ code: 1012 });
+    await page.locator('[data-testid=connection]:not([data-state=online])').waitFor();
+    await leaveElsewhere(ada.page, 'Linus', 'side');
+    cut = false;
+    await linus.connected();
+    await eventually('the room is gone', async () => (await linus.room('side').count()) === 0);
+    await linus.open('general');
+    const { memberships } = await history(ada.page, 'Ada', 'side');
+    assert.deepEqual(memberships.slice(-2), ['memberJoined', 'memberLeft'], 'and he is no member again');
+    assert.deepEqual(linus.problems, []);
+    await context.close();
   });
 
   test('a narrow screen has the rooms in a drawer', async () => {
