@@ -7,6 +7,7 @@ mod measuring;
 mod plan;
 mod record;
 mod report;
+mod run;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -63,6 +64,9 @@ enum Subcommands {
     /// Hold the results of two runs against each other; fail on a regression.
     #[command(after_help = compare::EXAMPLE)]
     Compare(compare::Arguments),
+    /// Put a scenario's load on a server, or on several one after the other, and measure.
+    #[command(after_help = run::EXAMPLE)]
+    Run(Box<run::Arguments>),
     /// Serve Rookery's wire as a bare write loop: what ratios of CPU are taken against.
     ///
     /// One thread, memory only, no authentication, no limits. Says where it listens as a line of
@@ -142,6 +146,7 @@ pub(crate) async fn run() -> ExitCode {
         Subcommands::Record(arguments) => record::run(arguments).await,
         Subcommands::Load(arguments) => load::run(arguments).await,
         Subcommands::Compare(arguments) => compare::run(&arguments),
+        Subcommands::Run(arguments) => run::run(*arguments).await,
         Subcommands::Floor { listen } => floor::run(listen),
         Subcommands::Report(arguments) => report::run(&arguments),
         Subcommands::Plan(arguments) => plan::run(*arguments),

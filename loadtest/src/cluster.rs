@@ -30,6 +30,7 @@ use crate::{
     server::program,
 };
 pub use database::Database;
+use member::Wires;
 pub use member::{Member, Role, Wire};
 pub use nats::NatsServers;
 
@@ -52,6 +53,8 @@ pub struct ClusterOptions {
     pub gateways: usize,
     /// Settings of every process, `KEY=VALUE`.
     pub settings: Vec<String>,
+    /// Without proxies between the processes: for measuring, where nothing is cut.
+    pub direct: bool,
 }
 
 /// See the module's words.
@@ -117,13 +120,17 @@ impl Cluster {
             Role::Gateway => settings[..1].to_vec(),
             Role::Node => settings.to_vec(),
         };
+        let wires = if self.options.direct {
+            Wires::direct(&self.nats.addresses(), database)
+        } else {
+            Wires::proxied(&self.nats.addresses(), database).await?
+        };
         Member::start(
             &self.options.binary,
             &self.options.folder.join(name),
             name,
             role,
-            &self.nats.addresses(),
-            database,
+            wires,
             &[settings, self.options.settings.clone()].concat(),
         )
         .await

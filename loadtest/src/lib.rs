@@ -4,8 +4,8 @@
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
 //! recorders at random through whatever happens to the server; [`load`] measures sends;
-//! [`scenario`] says what load a run puts on, [`light`] puts it on and [`outcome`] is what was
-//! measured, beside a [`floor`]; [`server`] runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
+//! [`scenario`] says what load a run puts on, [`light`] puts it on, [`run`] does all of it on
+//! one server after the other, a [`floor`] among them, and [`outcome`] is what was measured; [`server`] runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
 //! every wire through a [`proxy`]; [`measure`] measures what users of such a cluster wait for;
 //! [`wait`] and [`services`] are for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
 //!
@@ -30,6 +30,7 @@ pub mod proxy;
 pub mod recorder;
 pub mod replica;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod server;
 pub mod services;

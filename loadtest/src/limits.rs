@@ -57,6 +57,24 @@ pub const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause between two looks at something only polling can tell.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Connections of one light process: below the 20,000 open files that machines often allow.
+pub(crate) const LIGHT_PROCESS_CONNECTIONS_MAX: u32 = 18_000;
+/// Open files a process has beside its connections.
+pub(crate) const OPEN_FILES_SPARE: u64 = 200;
+/// Reports of light processes that a run has not looked at. When full their output waits.
+pub(crate) const FLEET_REPORTS_MAX: usize = 1024;
+/// How long light processes may take to close and end.
+pub(crate) const FLEET_END_DEADLINE: Duration = Duration::from_secs(5);
+/// How long anything a light process is told may take beyond the time it needs by the scenario.
+pub(crate) const FLEET_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Pause between two looks at the processes of a run.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a server may take to be quiet after all have joined; longer, and it is measured as it
+/// is.
+pub(crate) const QUIET_DEADLINE: Duration = Duration::from_secs(5);
+/// A server is quiet when it uses less of a processor than this, in percent, between two looks.
+pub(crate) const QUIET_CPU_PERCENT: f64 = 3.0;
+
 /// Bytes the floor reads at once: a socket of a sender that is flat out has less.
 pub(crate) const FLOOR_READ_BYTES: usize = 64 * 1024;
 /// Sockets the floor looks at in one round.

@@ -72,6 +72,7 @@ impl Setting {
             database: self.database.clone(),
             nodes,
             gateways,
+            direct: false,
             settings: SETTINGS.map(str::to_owned).to_vec(),
         })
         .await

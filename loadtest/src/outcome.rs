@@ -3,7 +3,7 @@
 //! Plain data; its JSON is the format, numbered by [`FORMAT`]. A run has a side for each server
 //! the same load was put on (`rookery`, `floor`, …); whoever compares servers compares sides of one run.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::AddAssign, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,40 @@ pub struct Counts {
     pub reset: u64,
     /// Connections that ended without being asked to.
     pub dropped: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        // Taken apart, so that a new count cannot be forgotten.
+        let Self {
+            due,
+            acked,
+            refused,
+            failed,
+            answered,
+            delivered,
+            lost,
+            doubled,
+            bytes_in,
+            connected,
+            resumed,
+            reset,
+            dropped,
+        } = more;
+        self.due += due;
+        self.acked += acked;
+        self.refused += refused;
+        self.failed += failed;
+        self.answered += answered;
+        self.delivered += delivered;
+        self.lost += lost;
+        self.doubled += doubled;
+        self.bytes_in += bytes_in;
+        self.connected += connected;
+        self.resumed += resumed;
+        self.reset += reset;
+        self.dropped += dropped;
+    }
 }
 
 /// How long things took, microseconds.
@@ -308,6 +342,24 @@ impl Counts {
 }
 
 impl Latencies {
+    /// Adds another's counts.
+    pub fn merge(&mut self, more: &Self) {
+        let Self {
+            ack,
+            delivery,
+            all,
+            connect,
+            whole,
+            command,
+        } = more;
+        self.ack.merge(ack);
+        self.delivery.merge(delivery);
+        self.all.merge(all);
+        self.connect.merge(connect);
+        self.whole.merge(whole);
+        self.command.merge(command);
+    }
+
     /// Each with its name.
     #[must_use]
     pub const fn named(&self) -> [(&'static str, &Histogram); 6] {

@@ -17,7 +17,7 @@ use crate::{
     client::{AddressError, ServerAddress},
     limits::{POLL_INTERVAL, READY_DEADLINE, TERMINATE_DEADLINE},
 };
-pub use admin::AdminError;
+pub use admin::{AdminError, metrics_text};
 pub use process::{Signal, cpu_time, memory_bytes, send_signal};
 
 /// How to start a server.

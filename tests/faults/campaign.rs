@@ -103,6 +103,7 @@ impl Campaign {
             database: self.database.clone(),
             nodes: 3,
             gateways: 2,
+            direct: false,
             settings: SETTINGS.map(str::to_owned).to_vec(),
         })
         .await?;

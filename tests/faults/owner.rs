@@ -41,6 +41,7 @@ async fn start(what: &str, nodes: usize) -> Result<Option<(TempDir, Cluster)>> {
         database,
         nodes,
         gateways: 1,
+        direct: false,
         settings: Vec::new(),
     };
     Ok(Some((folder, Cluster::start(options).await?)))

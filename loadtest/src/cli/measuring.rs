@@ -1,6 +1,10 @@
 //! The commands that start a cluster and measure it.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -11,21 +15,47 @@ use rookery_loadtest::{
 
 use super::{BAD_INPUT, UNSOUND, say};
 
-/// What every measurement needs.
+/// Programs and services on this machine.
 #[derive(Args)]
-pub(crate) struct Measuring {
+pub(crate) struct Programs {
     /// The program rookery.
     #[arg(long, env = "ROOKERY_BIN", default_value = "target/release/rookery")]
     rookery: PathBuf,
-    /// The program nats-server.
+    /// The program nats-server, for a cluster.
     #[arg(long, env = "ROOKERY_NATS_SERVER", default_value = "nats-server")]
-    nats_server: PathBuf,
-    /// The database that scripts/services has started: HOST:PORT,HOST:PORT,…
+    pub(crate) nats_server: PathBuf,
+    /// For a cluster, the database that scripts/services has started: HOST:PORT,HOST:PORT,…
     #[arg(long, env = "ROOKERY_TEST_CQL")]
-    cql: String,
+    cql: Option<String>,
     /// The script that started it.
     #[arg(long, default_value = "scripts/services")]
     services: PathBuf,
+}
+
+impl Programs {
+    pub(crate) fn rookery(&self) -> Result<PathBuf> {
+        whole("--rookery", &self.rookery)
+    }
+
+    pub(crate) fn database(&self) -> Result<Database> {
+        let cql = self.cql.as_ref();
+        let cql = cql.context(
+            "--cql is needed: the database that `scripts/services start cql` has started",
+        )?;
+        Database::new(whole("--services", &self.services)?, cql).context("--cql")
+    }
+}
+
+fn whole(flag: &str, path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("{flag} {}", path.display()))
+}
+
+/// What every measurement needs.
+#[derive(Args)]
+pub(crate) struct Measuring {
+    #[command(flatten)]
+    programs: Programs,
     /// An empty or new folder for logs; kept.
     #[arg(long)]
     folder: PathBuf,
@@ -67,15 +97,11 @@ impl Measuring {
     fn setting(self) -> Result<Setting> {
         let folder = &self.folder;
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        let here = |path: PathBuf| {
-            let whole = path.canonicalize();
-            whole.with_context(|| format!("find {}", path.display()))
-        };
         Ok(Setting {
-            binary: here(self.rookery)?,
-            nats_binary: self.nats_server,
-            database: Database::new(here(self.services)?, &self.cql)?,
-            folder: here(self.folder)?,
+            binary: self.programs.rookery()?,
+            database: self.programs.database()?,
+            nats_binary: self.programs.nats_server,
+            folder: whole("--folder", &self.folder)?,
             seed: self.seed,
             rooms: self.rooms,
             pace: Duration::from_millis(self.pace),

@@ -54,6 +54,25 @@ impl Database {
     /// # Errors
     /// The script's words.
     pub async fn each(&self, what: &'static str, number: usize) -> Result<()> {
+        self.script(what, number).await?;
+        Ok(())
+    }
+
+    /// The process ids of its nodes.
+    ///
+    /// # Errors
+    /// The script's words.
+    pub async fn pids(&self) -> Result<Vec<u32>> {
+        let mut pids = Vec::new();
+        for number in 0..self.addresses.len() {
+            let said = self.script("pid", number).await?;
+            let pid = said.trim().parse();
+            pids.push(pid.with_context(|| format!("{said:?} is no process id"))?);
+        }
+        Ok(pids)
+    }
+
+    async fn script(&self, what: &'static str, number: usize) -> Result<String> {
         let name = if self.addresses.len() == 1 {
             "cql".to_owned()
         } else {
@@ -68,6 +87,6 @@ impl Database {
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }

@@ -50,8 +50,7 @@ impl Member {
         folder: &Path,
         name: &str,
         role: Role,
-        nats_servers: &[SocketAddr],
-        database: Option<&Database>,
+        wires: Wires,
         settings: &[String],
     ) -> Result<Self> {
         let mut options = ServerOptions::dev(folder)
@@ -63,21 +62,11 @@ impl Member {
             .arg("--node")
             .arg(name);
         options.ready_deadline = READY_DEADLINE * 2;
-        let mut nats = Vec::new();
-        for server in nats_servers {
-            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-            let proxy = Proxy::start_for_nats(any, *server).await?;
-            options = options
-                .arg("--nats")
-                .arg(&format!("nats://{}", proxy.address()));
-            nats.push(proxy);
+        for address in &wires.nats {
+            options = options.arg("--nats").arg(&format!("nats://{address}"));
         }
-        let database = match database {
-            Some(database) => database_wires(database).await?,
-            None => Vec::new(),
-        };
-        for proxy in &database {
-            options = options.arg("--cql").arg(&proxy.address().to_string());
+        for address in &wires.database {
+            options = options.arg("--cql").arg(&address.to_string());
         }
         for setting in settings {
             options = options.arg("--set").arg(setting);
@@ -85,8 +74,8 @@ impl Member {
         Ok(Self {
             name: name.to_owned(),
             server: Server::start(binary, options).await?,
-            nats,
-            database,
+            nats: wires.nats_proxies,
+            database: wires.database_proxies,
             runs: true,
         })
     }
@@ -170,6 +159,46 @@ impl Member {
     /// Changes what gets through to one NATS server.
     pub fn nats_wire(&self, server: usize, way: Way) {
         self.nats[server].set(way);
+    }
+}
+
+/// Where a process finds NATS and the database.
+pub(super) struct Wires {
+    nats: Vec<SocketAddr>,
+    database: Vec<SocketAddr>,
+    /// None of them where it finds them directly.
+    nats_proxies: Vec<Proxy>,
+    database_proxies: Vec<Proxy>,
+}
+
+impl Wires {
+    /// Without proxies.
+    pub(super) fn direct(nats: &[SocketAddr], database: Option<&Database>) -> Self {
+        Self {
+            nats: nats.to_vec(),
+            database: database.map_or_else(Vec::new, |database| database.addresses().to_vec()),
+            nats_proxies: Vec::new(),
+            database_proxies: Vec::new(),
+        }
+    }
+
+    /// Each through a proxy of this process's own.
+    pub(super) async fn proxied(nats: &[SocketAddr], database: Option<&Database>) -> Result<Self> {
+        let mut nats_proxies = Vec::new();
+        for server in nats {
+            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+            nats_proxies.push(Proxy::start_for_nats(any, *server).await?);
+        }
+        let database_proxies = match database {
+            Some(database) => database_wires(database).await?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            nats: nats_proxies.iter().map(Proxy::address).collect(),
+            database: database_proxies.iter().map(Proxy::address).collect(),
+            nats_proxies,
+            database_proxies,
+        })
     }
 }
 

@@ -98,6 +98,12 @@ impl NatsServers {
         self.servers.iter().map(|server| server.client).collect()
     }
 
+    /// The ids of those that run.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        let running = self.servers.iter();
+        running.filter_map(|server| Some(server.process.as_ref()?.id()))
+    }
+
     /// Ends one at once, as a crash would.
     pub fn kill(&mut self, number: usize) {
         self.servers[number].kill();

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::Server;
-use crate::limits::ADMIN_DEADLINE;
+use crate::{client::ServerAddress, limits::ADMIN_DEADLINE};
 
 /// A probe was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ impl Server {
     /// # Errors
     /// No answer.
     pub async fn readiness(&self) -> Result<(bool, String), AdminError> {
-        let (status, body) = self.get("/readyz").await?;
+        let (status, body) = get(&self.admin, "/readyz").await?;
         Ok((status == 200, body))
     }
 
@@ -33,7 +33,7 @@ impl Server {
     /// # Errors
     /// No answer.
     pub async fn metric(&self, metric: &str) -> Result<f64, AdminError> {
-        let (_, body) = self.get("/metrics").await?;
+        let body = metrics_text(&self.admin).await?;
         let lines = body.lines().filter(|line| {
             let rest = line.strip_prefix(metric);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ', ',', '}']))
@@ -42,23 +42,32 @@ impl Server {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum())
     }
+}
 
-    async fn get(&self, path: &'static str) -> Result<(u16, String), AdminError> {
-        let failed = |why: String| AdminError { path, why };
-        let asking = async {
-            let mut stream = TcpStream::connect(self.admin.authority()).await?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            std::io::Result::Ok(answer)
-        };
-        let answer = timeout(ADMIN_DEADLINE, asking).await;
-        let answer = answer.map_err(|_| failed(format!("not within {ADMIN_DEADLINE:?}")))?;
-        let answer = answer.map_err(|error| failed(error.to_string()))?;
-        let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let status = status.ok_or_else(|| failed("no HTTP".to_owned()))?;
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        Ok((status, body.to_owned()))
-    }
+/// All metrics of a server, as its admin address tells them.
+///
+/// # Errors
+/// No answer.
+pub async fn metrics_text(admin: &ServerAddress) -> Result<String, AdminError> {
+    let (_, body) = get(admin, "/metrics").await?;
+    Ok(body)
+}
+
+async fn get(admin: &ServerAddress, path: &'static str) -> Result<(u16, String), AdminError> {
+    let failed = |why: String| AdminError { path, why };
+    let asking = async {
+        let mut stream = TcpStream::connect(admin.authority()).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = timeout(ADMIN_DEADLINE, asking).await;
+    let answer = answer.map_err(|_| failed(format!("not within {ADMIN_DEADLINE:?}")))?;
+    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let status = status.ok_or_else(|| failed("no HTTP".to_owned()))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((status, body.to_owned()))
 }

@@ -1,0 +1,222 @@
+//! `run`: a scenario's load on a server, and what was measured.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use rookery_loadtest::{
+    client::ServerAddress,
+    light::orders::Wire,
+    run::{Picture, Run, Subject, Summary, is_good},
+    scenario::Scenario,
+};
+
+use super::{BAD_INPUT, UNSOUND, complain, measuring::Programs, say};
+
+pub(crate) const EXAMPLE: &str = "Examples:
+  rookery-loadtest run fanout --against floor --out fanout.json
+  rookery-loadtest run idle people.connections=5000 stage.0.seconds=60
+  rookery-loadtest run storm --gateways 2 --nodes 3 --cql 127.0.0.1:9042
+  rookery-loadtest run my.toml --url http://127.0.0.1:8080 --pid server=4711
+
+Built-in scenarios: fanout, idle, chat, storm, churn, dm, hot-room, mixed.
+
+Exit status: 0 all bounds hold and nothing was lost, 1 not so (or the run failed), 64 bad arguments.";
+/// How often a line is written where nobody's terminal shows the newest.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A built-in scenario, or a TOML file.
+    scenario: String,
+    /// Changes to the scenario: KEY=VALUE with the file's keys, lists by number.
+    changes: Vec<String>,
+    /// Put the load on a server that runs already, at http://HOST:PORT; repeat it for each gateway.
+    #[arg(long = "url", conflicts_with_all = ["gateways", "nodes"])]
+    urls: Vec<ServerAddress>,
+    /// What that server speaks.
+    #[arg(long, requires = "urls", default_value = "rookery")]
+    wire: WireName,
+    /// A process of that server to look at, as ROLE=PID; repeat it for each.
+    #[arg(long = "pid", value_name = "ROLE=PID", requires = "urls", value_parser = role_and_pid)]
+    pids: Vec<(String, u32)>,
+    /// Where that server's /metrics are, at http://HOST:PORT; repeat it for each.
+    #[arg(long = "admin", requires = "urls")]
+    admins: Vec<ServerAddress>,
+    /// Start a cluster with this many gateways (and --nodes) in place of one process.
+    #[arg(long)]
+    gateways: Option<usize>,
+    /// Start a cluster with this many nodes for rooms and presence (and --gateways).
+    #[arg(long)]
+    nodes: Option<usize>,
+    #[command(flatten)]
+    programs: Programs,
+    /// The servers to put the load on, one after the other: `rookery` (or what --wire says) and
+    /// `floor`. Without it the server alone, and what the scenario's bounds compare it with.
+    #[arg(long = "side", value_name = "NAME")]
+    sides: Vec<String>,
+    /// One more side, after the server itself: `floor`.
+    #[arg(long, value_name = "NAME", conflicts_with = "sides")]
+    against: Option<String>,
+    /// Light processes; without it as many as the connections need.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
+    processes: Option<u32>,
+    /// Write all that was measured to this file, as JSON.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WireName {
+    /// Rookery's v1.
+    Rookery,
+    /// Socket.IO 4 over a WebSocket.
+    SocketIo,
+    /// Pusher channels, protocol 7.
+    Pusher,
+    /// Centrifuge's JSON protocol.
+    Centrifuge,
+}
+
+fn role_and_pid(text: &str) -> Result<(String, u32), String> {
+    let wrong = || format!("`{text}` is not ROLE=PID");
+    let (role, pid) = text.split_once('=').ok_or_else(wrong)?;
+    let pid = pid.parse().map_err(|_| wrong())?;
+    // The load's own role would not be counted as the server's.
+    if role.is_empty() || role == "load" {
+        return Err(format!("`{role}` is no role of a server"));
+    }
+    Ok((role.to_owned(), pid))
+}
+
+impl Arguments {
+    fn run(self) -> Result<(Run, Option<PathBuf>)> {
+        let scenario = Scenario::load(&self.scenario, &self.changes)?;
+        let subject = if !self.urls.is_empty() {
+            Subject::Attached {
+                urls: self.urls,
+                wire: match self.wire {
+                    WireName::Rookery => Wire::Rookery,
+                    WireName::SocketIo => Wire::SocketIo,
+                    WireName::Pusher => Wire::Pusher,
+                    WireName::Centrifuge => Wire::Centrifuge,
+                },
+                processes: self.pids,
+                admins: self.admins,
+            }
+        } else if self.gateways.is_some() || self.nodes.is_some() {
+            let gateways = self.gateways.unwrap_or(1);
+            let nodes = self.nodes.unwrap_or(1);
+            ensure!(gateways > 0, "--gateways must be at least 1");
+            ensure!(nodes > 0, "--nodes must be at least 1");
+            Subject::Cluster {
+                database: self.programs.database()?,
+                rookery: self.programs.rookery()?,
+                nats_server: self.programs.nats_server,
+                gateways,
+                nodes,
+            }
+        } else {
+            Subject::Embedded {
+                rookery: self.programs.rookery()?,
+            }
+        };
+        let mut sides = self.sides;
+        if let Some(against) = self.against {
+            sides = vec![subject.name().to_owned(), against];
+        }
+        let run = Run {
+            scenario,
+            subject,
+            sides,
+            processes: self.processes,
+            tool: std::env::current_exe().context("find this program")?,
+        };
+        run.check()?;
+        if let Some(out) = &self.out {
+            let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let there = folder.is_none_or(|folder| folder.is_dir());
+            ensure!(there, "--out {}: there is no such folder", out.display());
+        }
+        Ok((run, self.out))
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> ExitCode {
+    let (run, out) = match arguments.run() {
+        Ok(run) => run,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            return BAD_INPUT.into();
+        }
+    };
+    let mut drawing = Drawing::new();
+    let interrupted = async {
+        // Without signals there is nobody to interrupt it.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let (outcome, ended) = run
+        .run(&mut |picture| drawing.draw(picture), interrupted)
+        .await;
+    drawing.clear();
+    // A closed pipe is the reader's wish.
+    let _ = write!(std::io::stdout(), "{}", Summary(&outcome));
+    if let Some(out) = &out
+        && let Err(error) = outcome.write(out)
+    {
+        complain(&error);
+        return UNSOUND.into();
+    }
+    if let Err(error) = ended {
+        say(&format!("error: {error:#}"));
+        return UNSOUND.into();
+    }
+    if is_good(&outcome) {
+        ExitCode::SUCCESS
+    } else {
+        UNSOUND.into()
+    }
+}
+
+/// The live line: redrawn on a terminal, else written now and then.
+struct Drawing {
+    live: bool,
+    written: Option<Instant>,
+}
+
+impl Drawing {
+    fn new() -> Self {
+        Self {
+            live: std::io::stderr().is_terminal(),
+            written: None,
+        }
+    }
+
+    fn draw(&mut self, picture: &Picture) {
+        if self.live {
+            let mut terminal = std::io::stderr().lock();
+            let _ = write!(terminal, "\r\x1b[K{picture}");
+            let _ = terminal.flush();
+        } else if self
+            .written
+            .is_none_or(|written| written.elapsed() >= LINE_INTERVAL)
+        {
+            self.written = Some(Instant::now());
+            say(&picture.to_string());
+        }
+    }
+
+    fn clear(&self) {
+        if self.live {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a server's own metrics count: the few that explain a figure.
+
+use std::collections::BTreeMap;
+
+use crate::{client::ServerAddress, server::metrics_text};
+
+/// Each by its name in the exposition; true: by its labels, else their sum.
+const COUNTED: [(&str, bool); 20] = [
+    // Reads a room waited for: a resumed recent room needs none.
+    ("rookery_room_actors_store_reads_total", true),
+    ("rookery_room_actors_wakes_total", false),
+    ("rookery_room_actors_events_total", false),
+    // Group commits: how many, their rows, and how long they took.
+    ("rookery_room_actors_commit_groups_total", false),
+    ("rookery_room_actors_commit_group_rows_count_sum", false),
+    ("rookery_room_actors_commit_seconds_sum", false),
+    ("rookery_room_actors_commit_failures_total", false),
+    ("rookery_persistence_commits_total", false),
+    ("rookery_persistence_rows_total", false),
+    ("rookery_persistence_commit_seconds_sum", false),
+    ("rookery_persistence_read_seconds_count", false),
+    // What went over the sockets, and in how many system calls.
+    ("rookery_gateway_frames_received_total", false),
+    ("rookery_gateway_frames_sent_total", false),
+    ("rookery_gateway_sent_bytes_total", false),
+    ("rookery_gateway_writes_total", false),
+    ("rookery_gateway_events_total", false),
+    ("rookery_gateway_errors_total", true),
+    ("rookery_gateway_slow_readers_closed_total", false),
+    ("rookery_presence_updates_total", false),
+    ("rookery_cluster_link_batches_total", false),
+];
+
+pub(super) type Counters = BTreeMap<String, f64>;
+
+/// Asks all of them; one that does not answer is left out.
+pub(super) async fn ask(admins: &[ServerAddress]) -> Counters {
+    let mut sums = Counters::new();
+    for admin in admins {
+        if let Ok(text) = metrics_text(admin).await {
+            add(&text, &mut sums);
+        }
+    }
+    sums
+}
+
+fn add(text: &str, sums: &mut Counters) {
+    for line in text.lines() {
+        let Some((series, value)) = line.rsplit_once(' ') else {
+            continue;
+        };
+        let name = series.split('{').next().unwrap_or(series);
+        let counted = COUNTED.iter().find(|(counted, _)| *counted == name);
+        if let (Some((name, labelled)), Ok(value)) = (counted, value.parse::<f64>()) {
+            let key = if *labelled { series } else { name };
+            *sums.entry(key.to_owned()).or_default() += value;
+        }
+    }
+}
+
+/// What was counted between two looks; what was not is left out.
+pub(super) fn between(before: &Counters, after: &Counters) -> Counters {
+    let since = after.iter().map(|(name, value)| {
+        let already = before.get(name).copied().unwrap_or(0.0);
+        (name.clone(), value - already)
+    });
+    since.filter(|(_, value)| *value != 0.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_two_processes_are_added_and_those_that_did_not_move_left_out() {
+        let text = "# TYPE rookery_gateway_writes_total counter\n\
+                    rookery_gateway_writes_total{lane=\"0\"} 3\n\
+                    rookery_gateway_writes_total{lane=\"1\"} 4\n\
+                    rookery_room_actors_store_reads_total{what=\"tail\"} 2\n\
+                    rookery_unknown_total 9\n";
+        let mut before = Counters::new();
+        add(text, &mut before);
+        let mut after = before.clone();
+        add("rookery_gateway_writes_total 5.5", &mut after);
+        let tail = "rookery_room_actors_store_reads_total{what=\"tail\"}";
+        assert_eq!(before["rookery_gateway_writes_total"], 7.0);
+        assert_eq!(before[tail], 2.0);
+        let moved = between(&before, &after);
+        assert_eq!(moved.len(), 1);
+        assert_eq!(moved["rookery_gateway_writes_total"], 5.5);
+    }
+}

@@ -1,0 +1,290 @@
+//! One side, from its server's start to its end.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+use super::{
+    Picture, Run,
+    counters::{self, Counters},
+    fleet::Fleet,
+    merge::Merging,
+    processes::{ByRole, LOAD, Processes, of_server},
+    servers::{self, Servers},
+};
+use crate::{
+    light::orders::{Order, Report, Task},
+    limits::{FLEET_ANSWER_DEADLINE, LOOK_INTERVAL, QUIET_CPU_PERCENT, QUIET_DEADLINE},
+    outcome::{Counts, Side, StageOutcome},
+    scenario::{Scenario, Stage},
+};
+
+/// Measures a side; what there is when it fails stays in `side`.
+pub(super) async fn measure(
+    run: &Run,
+    side: &mut Side,
+    show: &mut dyn FnMut(&Picture),
+) -> Result<()> {
+    let servers = servers::start(run, &side.name).await?;
+    side.server.clone_from(&servers.described);
+    let mut processes = Processes::new();
+    for (role, pid) in &servers.processes {
+        processes.add(role, *pid);
+    }
+    let fleet = Fleet::start(
+        &run.tool,
+        &Task {
+            scenario: run.scenario.clone(),
+            wire: servers.wire,
+            gateways: servers.gateways.clone(),
+            part: 0,
+            parts: run.light_processes(),
+            prefix: format!("run-{:06x}", fastrand::u32(..1 << 24)),
+        },
+    )?;
+    for pid in fleet.pids() {
+        processes.add(LOAD, pid);
+    }
+    let mut looking = interval(LOOK_INTERVAL);
+    looking.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let picture = Picture {
+        side: side.name.clone(),
+        connections: run.scenario.people.connections,
+        ..Picture::default()
+    };
+    let mut measuring = Measuring {
+        scenario: &run.scenario,
+        servers: &servers,
+        fleet,
+        processes,
+        side,
+        looking,
+        doing_since: Instant::now(),
+        picture,
+        show,
+        last_look: None,
+    };
+    measuring.connect().await?;
+    for (number, stage) in run.scenario.stages.iter().enumerate() {
+        measuring.stage(number, stage).await?;
+    }
+    measuring.fleet.end().await;
+    Ok(())
+}
+
+struct Measuring<'a> {
+    scenario: &'a Scenario,
+    servers: &'a Servers,
+    fleet: Fleet,
+    processes: Processes,
+    side: &'a mut Side,
+    looking: Interval,
+    picture: Picture,
+    doing_since: Instant,
+    show: &'a mut dyn FnMut(&Picture),
+    /// When the processes were looked at last in turn, and their CPU until then.
+    last_look: Option<(Instant, ByRole)>,
+}
+
+impl Measuring<'_> {
+    async fn connect(&mut self) -> Result<()> {
+        self.begin("opening rooms");
+        self.fleet.tell_first(Order::Open)?;
+        let people = &self.scenario.people;
+        let opening = Duration::from_secs((people.rooms / 100).into());
+        self.hear(1, opening, "open the rooms", |report| match report {
+            Report::Opened => Ok(true),
+            other => bail!("{other:?} while rooms are opened"),
+        })
+        .await?;
+        self.quiet().await?;
+        let before = of_server(&self.processes.memory_bytes());
+
+        self.begin("connecting");
+        let began = Instant::now();
+        self.fleet.tell_all(Order::Connect)?;
+        let connecting =
+            Duration::from_secs((people.connections / people.connects_per_second).into());
+        let all = self.fleet.count();
+        self.hear(
+            all,
+            connecting * 4,
+            "connect and join",
+            |report| match report {
+                Report::Joined => Ok(true),
+                other => bail!("{other:?} while connections join"),
+            },
+        )
+        .await?;
+        self.side.connect_s = began.elapsed().as_secs_f64();
+
+        self.begin("quiet");
+        self.quiet().await?;
+        let after = of_server(&self.processes.memory_bytes());
+        #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
+        let each = |bytes: u64| bytes as f64 / f64::from(people.connections);
+        let grown = before.zip(after);
+        let grown = grown.map(|(before, after)| each(after.saturating_sub(before)));
+        self.side.bytes_per_connection = grown;
+        Ok(())
+    }
+
+    async fn stage(&mut self, number: usize, stage: &Stage) -> Result<()> {
+        self.begin(&stage.name);
+        self.fleet.tell_all(Order::Stage(number))?;
+        let mut merging = Merging::new(self.fleet.count());
+        let deadline = Duration::from_secs((stage.warm_up_seconds + stage.seconds).into());
+        let deadline = Instant::now() + deadline + FLEET_ANSWER_DEADLINE;
+        let mut began = Mark::default();
+        let done = loop {
+            match self.next(deadline, &stage.name).await? {
+                (_, Report::Measuring(at)) if at == number => {
+                    if merging.measures() {
+                        began = self.mark().await;
+                    }
+                }
+                (part, Report::Tick(tick)) => {
+                    let at_ms = self.processes.now_ms();
+                    if let Some(tick) = merging.tick(part, tick, at_ms) {
+                        self.picture.tick = Some(tick);
+                    }
+                }
+                (part, Report::Stage(part_of)) if part_of.stage == number => {
+                    if merging.stage(part, &part_of) {
+                        break self.mark().await;
+                    }
+                }
+                (part, other) => bail!("light process {part} said {other:?} in {}", stage.name),
+            }
+        };
+        let merged = merging.finish(done.at_ms);
+        let cpu_us = done.cpu_us.iter().map(|(role, until)| {
+            let before = began.cpu_us.get(role).copied().unwrap_or(0);
+            (role.clone(), until.saturating_sub(before))
+        });
+        self.side.stages.push(StageOutcome {
+            name: stage.name.clone(),
+            began_ms: began.at_ms,
+            took_ms: merged.took_ms,
+            counts: merged.counts,
+            latency: merged.latency,
+            ticks: merged.ticks,
+            cpu_us: cpu_us.collect(),
+            memory_bytes: done.memory_bytes,
+            server_counters: counters::between(&began.counters, &done.counters),
+        });
+
+        self.fleet.tell_all(Order::Settle)?;
+        let mut missing = Counts::default();
+        let all = self.fleet.count();
+        self.hear(all, Duration::ZERO, "settle", |report| match report {
+            Report::Settled(counts) => {
+                missing += counts;
+                Ok(true)
+            }
+            // The last of the stage's.
+            Report::Tick(_) => Ok(false),
+            other => bail!("{other:?} instead of what was missing"),
+        })
+        .await?;
+        let stage = self.side.stages.last_mut().context("one was pushed")?;
+        stage.counts += missing;
+        Ok(())
+    }
+
+    fn begin(&mut self, doing: &str) {
+        doing.clone_into(&mut self.picture.doing);
+        self.doing_since = Instant::now();
+        self.picture.tick = None;
+    }
+
+    /// Hears all processes until so many said what was waited for.
+    async fn hear(
+        &mut self,
+        mut count: usize,
+        needed: Duration,
+        what: &str,
+        mut is_it: impl FnMut(Report) -> Result<bool>,
+    ) -> Result<()> {
+        let deadline = Instant::now() + needed + FLEET_ANSWER_DEADLINE;
+        while count > 0 {
+            let (part, report) = self.next(deadline, what).await?;
+            let is_it = is_it(report);
+            if is_it.with_context(|| format!("light process {part} said"))? {
+                count -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next report; meanwhile the processes are looked at.
+    async fn next(&mut self, deadline: Instant, what: &str) -> Result<(usize, Report)> {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.looking.tick() => {}
+                report = self.fleet.next() => return report,
+                () = sleep_until(deadline) => {
+                    bail!("the light processes did not {what} in time")
+                }
+            }
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        self.processes.look(&mut self.side.processes);
+        let now = Instant::now();
+        let cpu_us = self.processes.cpu_us();
+        if let Some((then, before)) = &self.last_look {
+            let share = |role: &dyn Fn(&ByRole) -> Option<u64>| {
+                let used = role(&cpu_us)?.saturating_sub(role(before)?);
+                let wall = now.duration_since(*then).as_secs_f64();
+                #[expect(clippy::cast_precision_loss, reason = "a share")]
+                Some(used as f64 / 1e6 / wall.max(1e-3) * 100.0)
+            };
+            self.picture.server_cpu_percent = share(&of_server);
+            self.picture.load_cpu_percent = share(&|by_role| by_role.get(LOAD).copied());
+        }
+        self.picture.server_memory_bytes = of_server(&self.processes.memory_bytes());
+        self.picture.since = self.doing_since.elapsed();
+        self.last_look = Some((now, cpu_us));
+        (self.show)(&self.picture);
+    }
+
+    /// Waits until the server does nothing any more: what it has then is what it keeps.
+    async fn quiet(&mut self) -> Result<()> {
+        let deadline = Instant::now() + QUIET_DEADLINE;
+        self.look();
+        // The first two looks begin in the middle of something.
+        for turn in 0.. {
+            self.looking.tick().await;
+            self.look();
+            let cpu = self.picture.server_cpu_percent.unwrap_or(0.0);
+            if turn >= 2 && (cpu < QUIET_CPU_PERCENT || Instant::now() >= deadline) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self) -> Mark {
+        self.processes.look(&mut self.side.processes);
+        Mark {
+            at_ms: self.processes.now_ms(),
+            cpu_us: self.processes.cpu_us(),
+            memory_bytes: self.processes.memory_bytes(),
+            counters: counters::ask(&self.servers.admins).await,
+        }
+    }
+}
+
+/// Where everything stood at a stage's beginning or end.
+#[derive(Default)]
+struct Mark {
+    at_ms: u64,
+    cpu_us: ByRole,
+    memory_bytes: ByRole,
+    counters: Counters,
+}
