@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -12,6 +12,8 @@ use clap::{Args, ValueEnum};
 use rookery_loadtest::{
     client::ServerAddress,
     light::orders::Wire,
+    outcome::{Outcome, OutcomeError},
+    report,
     run::{Picture, Run, Subject, Summary, is_good},
     scenario::Scenario,
 };
@@ -69,6 +71,47 @@ pub(crate) struct Arguments {
     /// Write all that was measured to this file, as JSON.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Write a page with tables and plots of it to this file.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+/// Where results go.
+struct Files {
+    out: Option<PathBuf>,
+    report: Option<PathBuf>,
+}
+
+impl Files {
+    /// Told before a run of minutes, not after it.
+    fn check(&self) -> Result<()> {
+        for (flag, path) in [("--out", &self.out), ("--report", &self.report)] {
+            let folder = path.as_ref().and_then(|path| path.parent());
+            let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+            let there = folder.is_none_or(Path::is_dir);
+            ensure!(
+                there,
+                "{flag}: there is no folder {}",
+                folder.unwrap_or(Path::new("")).display()
+            );
+        }
+        Ok(())
+    }
+
+    fn write(&self, outcome: &Outcome) -> Result<(), OutcomeError> {
+        if let Some(out) = &self.out {
+            outcome.write(out)?;
+        }
+        if let Some(page) = &self.report {
+            let name = self.out.as_ref().and_then(|out| out.file_name());
+            let name = name.map_or_else(
+                || outcome.scenario.name.clone(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            report::write(&[(name, outcome.clone())], page)?;
+        }
+        Ok(())
+    }
 }
 
 /// What a server speaks.
@@ -96,7 +139,7 @@ fn role_and_pid(text: &str) -> Result<(String, u32), String> {
 }
 
 impl Arguments {
-    fn run(self) -> Result<(Run, Option<PathBuf>)> {
+    fn run(self) -> Result<(Run, Files)> {
         let scenario = Scenario::load(&self.scenario, &self.changes)?;
         let subject = if !self.urls.is_empty() {
             Subject::Attached {
@@ -139,17 +182,17 @@ impl Arguments {
             tool: std::env::current_exe().context("find this program")?,
         };
         run.check()?;
-        if let Some(out) = &self.out {
-            let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let there = folder.is_none_or(|folder| folder.is_dir());
-            ensure!(there, "--out {}: there is no such folder", out.display());
-        }
-        Ok((run, self.out))
+        let files = Files {
+            out: self.out,
+            report: self.report,
+        };
+        files.check()?;
+        Ok((run, files))
     }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> ExitCode {
-    let (run, out) = match arguments.run() {
+    let (run, files) = match arguments.run() {
         Ok(run) => run,
         Err(error) => {
             say(&format!("error: {error:#}"));
@@ -169,9 +212,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
     drawing.clear();
     // A closed pipe is the reader's wish.
     let _ = write!(std::io::stdout(), "{}", Summary(&outcome));
-    if let Some(out) = &out
-        && let Err(error) = outcome.write(out)
-    {
+    if let Err(error) = files.write(&outcome) {
         complain(&error);
         return UNSOUND.into();
     }

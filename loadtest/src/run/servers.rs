@@ -35,10 +35,6 @@ pub(super) struct Servers {
 }
 
 /// What ends with the side. Fields are dropped in order: processes before their folders.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one a side, and never moved in a hot path"
-)]
 enum Held {
     Nothing,
     Embedded { _server: Server, _folder: TempDir },
