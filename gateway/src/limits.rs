@@ -59,6 +59,9 @@ pub const RESYNC_SESSIONS_MAX: usize = 1_024;
 /// Watched users asked for at once after their shard moved; the rest wait. A tenth of what a lane
 /// may have waiting. Metric: `rookery_gateway_requests_waiting`.
 pub const REWATCHES_MAX: usize = 4_096;
+/// Pause before watched users are asked for again whose owner refused or did not answer: as long as
+/// a client is told to wait.
+pub const REWATCH_PAUSE: Duration = UNAVAILABLE_RETRY;
 /// Peers whose silence is remembered, and whose links a lane has at hand. Over it all are forgotten.
 pub const PEERS_REMEMBERED_MAX: usize = 1_024;
 /// Events of one room kept behind a hole until the resync is answered. Over it the newest is

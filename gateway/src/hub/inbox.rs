@@ -10,7 +10,8 @@ use rookery_cluster::{EndpointId, Inbound, Inbox};
 use rookery_proto::{
     ids::SessionId,
     link::{self, Packet, packet, user_delivery},
-    v1::{Event, Notice, event, notice},
+    shard::Shard,
+    v1::{Event, Notice, Signal, event, notice, signal},
 };
 use rustc_hash::FxHashSet;
 
@@ -185,20 +186,28 @@ fn resynced(events: link::RoomEvents) -> Resynced {
 }
 
 fn delivery(delivery: link::UserDelivery) -> Option<Delivery> {
-    let (frame, left_room) = match delivery.body? {
-        user_delivery::Body::Signal(signal) => (SharedFrame::new(Body::Signal, signal), None),
+    let (mut left_room, mut told_of) = (None, None);
+    let frame = match delivery.body? {
+        user_delivery::Body::Signal(signal) => {
+            let body = Signal::decode(signal.clone()).ok().and_then(|it| it.body);
+            if let Some(signal::Body::Presence(presence)) = body {
+                told_of = Some(Shard::of(&presence.user));
+            }
+            SharedFrame::new(Body::Signal, signal)
+        }
         user_delivery::Body::Notice(notice) => {
-            let left = match Notice::decode(notice.clone()).ok().and_then(|it| it.body) {
-                Some(notice::Body::LeftRoom(left)) => Some(left.room),
-                _ => None,
-            };
-            (SharedFrame::new(Body::Notice, notice), left)
+            let body = Notice::decode(notice.clone()).ok().and_then(|it| it.body);
+            if let Some(notice::Body::LeftRoom(left)) = body {
+                left_room = Some(left.room);
+            }
+            SharedFrame::new(Body::Notice, notice)
         }
     };
     Some(Delivery {
         sessions: delivery.sessions.into_iter().map(SessionId).collect(),
         frame,
         left_room,
+        told_of,
     })
 }
 
@@ -252,6 +261,28 @@ mod tests {
         let message = event(event::Body::Message(v1::Message::default()));
         assert_eq!(who_left(&message), None);
         assert_eq!(who_left(&Bytes::from_static(b"\xff\xff\xff")), None);
+    }
+
+    #[test]
+    fn presence_in_a_delivery_names_the_shard_of_its_user() {
+        let told_of = |body| {
+            let signal = Signal {
+                room: String::new(),
+                body: Some(body),
+            };
+            let delivered = delivery(link::UserDelivery {
+                body: Some(user_delivery::Body::Signal(signal.encode_to_vec().into())),
+                ..link::UserDelivery::default()
+            });
+            delivered.unwrap().told_of
+        };
+        let bob = v1::Presence {
+            user: "bob".into(),
+            ..v1::Presence::default()
+        };
+        assert_eq!(told_of(signal::Body::Presence(bob)), Some(Shard::of("bob")));
+        let typing = v1::TypingSignal::default();
+        assert_eq!(told_of(signal::Body::Typing(typing)), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rookery_proto::{
     close::CloseCode,
     ids::SessionId,
     link::{Reply, RoomRefused},
+    shard::Shard,
     v1::client_frame::Command,
 };
 
@@ -140,4 +141,6 @@ pub(crate) struct Delivery {
     pub(crate) frame: SharedFrame,
     /// The room these sessions' user left on another device.
     pub(crate) left_room: Option<String>,
+    /// How a user of that shard is: only its owner can know.
+    pub(crate) told_of: Option<Shard>,
 }

@@ -3,7 +3,7 @@
 use rookery_cluster::{EndpointId, Role, membership::ShardSet};
 use rookery_proto::{
     errors::{self, Code, WireError},
-    ids::{RoomId, UserId},
+    ids::{RoomId, SessionId, UserId},
     link::{self, Reply, RoomDetach, reply, room_request},
     shard::Shard,
     v1::{self, ack, server_frame::Frame},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     limits::{
         LANE_REQUEST_BYTES_MAX, LANE_REQUESTS_MAX, OVERLOADED_RETRY, REQUEST_DEADLINE,
-        REWATCHES_MAX, SESSION_REQUESTS_MAX, SUMMARY_DEADLINE, UNAVAILABLE_RETRY,
+        REWATCH_PAUSE, REWATCHES_MAX, SESSION_REQUESTS_MAX, SUMMARY_DEADLINE, UNAVAILABLE_RETRY,
     },
     protocol::{Body, SharedFrame},
 };
@@ -81,8 +81,15 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             return;
         };
         let newest = request.tries == tries;
-        // Who listens is what the newest try of joining or leaving made of it.
-        let counts = newest || !matches!(request.then, Then::Join | Then::Leave);
+        // Who listens is what the newest try of joining or leaving made of it; how a user is, what
+        // the newest try was told, which the owner takes for known; and that try may be lost, with
+        // what it would have changed there.
+        let counts = newest
+            || match request.then {
+                Then::Answer | Then::RoomList => true,
+                Then::Join | Then::Leave | Then::Status(_) | Then::Rewatch => false,
+                Then::Part { .. } => matches!(request.ask, Ask::Room(_)),
+            };
         match reply.result {
             Some(reply::Result::Ack(_)) if !counts => {}
             Some(reply::Result::Ack(ack)) => {
@@ -224,7 +231,12 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
     fn fail(&mut self, request: Request, error: v1::Error, cause: &'static str) {
         match request.then {
             Then::Part { gathering, slot } => return self.on_part(gathering, slot, None),
-            Then::Rewatch => return,
+            Then::Rewatch => {
+                if let Ask::User(ask) = &request.ask {
+                    self.rewatch_later(request.session, &ask.user);
+                }
+                return;
+            }
             Then::Answer | Then::Join | Then::Leave | Then::Status(_) | Then::RoomList => {}
         }
         if let Some(key) = self.find_open(request.session) {
@@ -265,6 +277,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let Some(gathering) = self.requests.gathering(number) else {
             return;
         };
+        let answered = ack.is_some();
         match (&mut gathering.parts, ack.and_then(|ack| ack.result)) {
             (Parts::Rooms(page), Some(ack::Result::Rooms(answer))) => {
                 if let Some(summary) = answer.rooms.into_iter().next() {
@@ -279,9 +292,18 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             }
             (Parts::Rooms(_) | Parts::Watch { .. } | Parts::Unwatch, _) => {}
         }
+        // Nobody told of this user: it is still watched, so somebody will.
+        let unwatched = match (&gathering.parts, answered) {
+            (Parts::Watch { users, .. }, false) => Some(users[slot].user.clone()),
+            _ => None,
+        };
+        let session = gathering.session;
         gathering.missing -= 1;
         if gathering.missing == 0 {
             self.end_gathering(number);
+        }
+        if let Some(user) = unwatched {
+            self.rewatch_later(session, &user);
         }
     }
 
@@ -329,6 +351,8 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         let keys: Vec<u32> = self.by_id.values().copied().collect();
         let mut rewatch = std::mem::take(&mut self.rewatch);
         rewatch.retain(|(_, user)| !concerned(self, user));
+        let mut unwatched = std::mem::take(&mut self.unwatched);
+        unwatched.retain(|(_, user)| !concerned(self, user));
         for key in keys {
             let session = &self.sessions[key as usize];
             let Some(who) = &session.who else {
@@ -341,7 +365,21 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             }
         }
         self.rewatch = rewatch;
+        self.unwatched = unwatched;
         self.rewatch_some();
+    }
+
+    /// The owner refused or did not answer, and may not know who watches: it is asked again after a
+    /// pause.
+    fn rewatch_later(&mut self, session: SessionId, user: &str) {
+        let Ok(user) = UserId::parse(user) else {
+            return;
+        };
+        if self.unwatched.is_empty() {
+            let due = self.now + millis(REWATCH_PAUSE);
+            self.wheel.set(due, Timer::Rewatch);
+        }
+        self.unwatched.push((session, user));
     }
 
     /// Asks for watched users whose owner may have forgotten who watches them: so many at once that

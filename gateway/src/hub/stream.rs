@@ -291,7 +291,13 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         self.append(key, Fresh::Signal(signal));
     }
 
-    pub(super) fn on_delivery(&mut self, delivery: &Delivery) {
+    pub(super) fn on_delivery(&mut self, from: &EndpointId, delivery: &Delivery) {
+        // A former owner may not know yet that it is none. What it says late would be the last word:
+        // the present owner has told us already, and says nothing again.
+        let stands = |shard| self.routes.leads_to((Role::Presence, shard), from);
+        if !delivery.told_of.is_none_or(stands) {
+            return;
+        }
         for &session in &delivery.sessions {
             let Some(key) = self.find_open(session) else {
                 continue;

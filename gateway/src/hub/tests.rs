@@ -4,6 +4,7 @@ mod cluster_prop;
 mod commands;
 mod fakes;
 mod moves;
+mod presence;
 mod sessions;
 mod slow;
 mod stream;

@@ -50,6 +50,8 @@ pub(super) enum Timer {
     Doubt(u64, u16),
     /// A hole in a room's stream may have to be asked for again.
     Hole { room: u32, number: u32 },
+    /// Watched users that nobody told of are asked for again.
+    Rewatch,
 }
 
 /// A socket that was full, for its owner to wait on.
@@ -77,6 +79,8 @@ pub(crate) struct Worker<W, U> {
     pub(super) sent: u64,
     /// Watched users whose owner has to be told again.
     pub(super) rewatch: VecDeque<(SessionId, UserId)>,
+    /// Those whose owner refused or did not answer; they are asked for again together.
+    pub(super) unwatched: Vec<(SessionId, UserId)>,
     /// How many of them are asked for now.
     pub(super) rewatching: usize,
     /// Resyncs asked for, which numbers them.
@@ -114,6 +118,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             sent: 0,
             turns: vec![1; usize::from(SHARD_COUNT)].into(),
             rewatch: VecDeque::new(),
+            unwatched: Vec::new(),
             rewatching: 0,
             resyncs: 0,
             resyncs_forgotten: 0,
@@ -140,6 +145,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                 Timer::Hold(target) => self.on_pause_over(target),
                 Timer::Doubt(key, tries) => self.on_doubt_over(key, tries),
                 Timer::Hole { room, number } => self.on_hole_due(room, number),
+                Timer::Rewatch => self.rewatch.extend(self.unwatched.drain(..)),
             }
         }
         self.due = due;
@@ -178,7 +184,7 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
                         LinkPacket::Resynced(resynced) => self.on_resynced(&resynced),
                         LinkPacket::Refused(refused) => self.on_refused(&refused),
                         LinkPacket::Signal(signal) => self.on_signal(signal),
-                        LinkPacket::Delivery(delivery) => self.on_delivery(&delivery),
+                        LinkPacket::Delivery(delivery) => self.on_delivery(&from, &delivery),
                         LinkPacket::Lost => self.on_lost(&from),
                         LinkPacket::Silent => self.doubt_all_at(&from),
                     }

@@ -3,14 +3,14 @@
 use rookery_cluster::{EndpointId, Role};
 use rookery_proto::{
     errors::Code,
-    ids::{Offset, SessionId},
-    link::{self, RoomResync, packet::Body as Packet, room_request, user_request},
+    ids::Offset,
+    link::{self, RoomResync, packet::Body as Packet, room_request},
     v1::{self, ack, client_frame::Command, server_frame::Frame},
 };
 
 use super::fakes::*;
 use crate::{
-    hub::input::{Input, LinkPacket, Resynced},
+    hub::input::{LinkPacket, Resynced},
     limits::{DOUBT_GRACE, RESYNC_SESSIONS_MAX},
 };
 
@@ -397,41 +397,4 @@ fn join_answered_by_an_owner_that_was_one_before_is_announced_to_who_is_now() {
     bench.own_rooms(Some(new_rooms()), 2);
     let asked = resync_to(&mut bench, &new_rooms());
     assert_eq!(Offset(asked.after_offset), Offset(4));
-}
-
-#[test]
-fn users_and_watches_of_a_presence_shard_that_moved_are_announced_to_its_new_owner() {
-    let mut bench = Bench::new();
-    let _ada = bench.login(2, "ada");
-    let watch = v1::WatchPresence {
-        users: vec!["bob".into()],
-    };
-    bench.command(2, "w", Command::WatchPresence(watch));
-    let number = bench.user_request().request;
-    let nobody = acked(ack::Result::Presence(v1::PresenceList::default()));
-    bench.reply(Role::Presence, number, nobody);
-    let moved = other(Role::Presence);
-    bench.own(owned(Some(rooms()), 1, Some(moved.clone()), 2));
-    match bench.packet_to() {
-        (to, Packet::SessionOpened(opened)) => {
-            assert_eq!(to, moved);
-            assert_eq!(opened.caller.unwrap().session, 2);
-        }
-        unexpected => panic!("{unexpected:?}"),
-    }
-    match bench.packet_to() {
-        (to, Packet::UserRequest(request)) => {
-            assert_eq!((to, request.user.as_str()), (moved.clone(), "bob"));
-            assert!(matches!(
-                request.command,
-                Some(user_request::Command::Watch(_))
-            ));
-        }
-        unexpected => panic!("{unexpected:?}"),
-    }
-    bench.no_packet();
-    bench.give(Input::Gone {
-        session: SessionId(2),
-    });
-    assert!(matches!(bench.packet_to(), (to, Packet::SessionClosed(_)) if to == moved));
 }

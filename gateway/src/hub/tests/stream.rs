@@ -358,6 +358,7 @@ fn notice_that_the_user_left_elsewhere_ends_listening() {
         sessions: vec![SessionId(2), SessionId(99)],
         frame: SharedFrame::new(Body::Notice, notice.encode_to_vec().into()),
         left_room: Some("r".to_owned()),
+        told_of: None,
     };
     bench.link(
         Role::Presence,
