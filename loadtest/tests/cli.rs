@@ -11,7 +11,7 @@ use std::{
 
 use rookery_loadtest::{
     outcome::{Counts, FORMAT, Latencies, Machine, Outcome, Side, StageOutcome},
-    scenario::Scenario,
+    scenario::{BUILT_IN, Scenario},
 };
 
 fn run(args: &[&str]) -> Output {
@@ -201,6 +201,16 @@ fn plan_shows_its_formulas_and_learns_its_costs_from_runs() {
         assert!(said.contains(named), "{said}");
     }
     assert_eq!(run(&["plan", "--users", "9"]).status.code(), Some(64));
+}
+
+#[test]
+fn the_page_on_load_names_every_scenario_with_what_it_is_for() {
+    let page = include_str!("../../docs/load.md");
+    for (name, _) in BUILT_IN {
+        let about = Scenario::load(name, &[]).unwrap().about;
+        let row = format!("| `{name}` | {about} |");
+        assert!(page.contains(&row), "{row}");
+    }
 }
 
 #[test]

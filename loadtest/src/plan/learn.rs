@@ -203,7 +203,11 @@ fn of_stage(
         tell(GatewayCpuPerIdleSecond, cpu / float(held) / seconds, load());
     }
     let rows = counter(stage, "rookery_persistence_rows_total");
-    if sends && let Some(rows) = rows {
+    // The embedded store writes fewer rows for the same send.
+    if sends
+        && cpu("node").is_some()
+        && let Some(rows) = rows
+    {
         tell(DatabaseRowsPerSend, rows / acked, load());
     }
     if let (Some(cpu), Some(rows)) = (cpu("database"), rows)
@@ -386,6 +390,14 @@ mod tests {
             stage.counts.acked = 10_000;
             stage.counts.answered = 10_000;
             stage.counts.delivered = 200_000;
+        });
+        assert_eq!(costs, BTreeMap::new());
+        // Sends of an embedded server are no sends of a cluster.
+        let costs = learned(|side| {
+            let stage = &mut side.stages[0];
+            stage.counts.acked = 10_000;
+            let rows = "rookery_persistence_rows_total".to_owned();
+            stage.server_counters.insert(rows, 20_000.0);
         });
         assert_eq!(costs, BTreeMap::new());
     }
