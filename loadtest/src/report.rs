@@ -1,14 +1,15 @@
 //! Results of runs as one HTML page that needs nothing else: no network, no script. The plots are
 //! SVG drawn here; a point's value shows when the pointer rests on it.
 //!
-//! Reading order: this file lays the page out; `tables` are what is read as numbers, `plots` says
-//! which plots there are and takes their points from the outcome, `chart` draws one, `axis` finds
-//! its scale and ticks. Colours and print are in `style.css`. The same results give the same page,
-//! byte for byte.
+//! Reading order: this file lays the page out; `tables` are what is read as numbers, `plots` and
+//! `processes` say which plots there are and take their points from the outcome, `chart` draws one,
+//! `axis` finds its scale and ticks. Colours and print are in `style.css`. The same results give the
+//! same page, byte for byte.
 
 mod axis;
 mod chart;
 mod plots;
+mod processes;
 mod tables;
 
 use std::{fmt::Write as _, path::Path};
@@ -80,7 +81,7 @@ fn run(page: &mut String, name: &str, outcome: &Outcome) {
     );
     grid(page, &plots::percentiles(outcome));
     page.push_str("<h3>Processes</h3>\n");
-    grid(page, &plots::processes(outcome));
+    grid(page, &processes::plots(outcome));
     page.push_str("<h3>All that was counted</h3>\n");
     tables::counted(page, outcome);
     tables::scenario(page, outcome);

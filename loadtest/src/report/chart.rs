@@ -113,16 +113,21 @@ impl Chart {
     }
 
     fn draw_bands(&self, page: &mut String, field: &Field) {
-        for (index, band) in self.bands.iter().enumerate() {
+        // Neighbours are told apart by their shade, a band with room before it from that room.
+        let mut shaded = false;
+        let mut before = f64::NEG_INFINITY;
+        for band in &self.bands {
+            shaded = !shaded || band.from > before;
+            before = band.to;
             let (Some(left), Some(right)) = (field.across(band.from), field.across(band.to)) else {
                 continue;
             };
             let width = right - left;
-            let shade = index % 2;
+            let shade = if shaded { " shaded" } else { "" };
             let name = escape(&band.name);
             let _ = write!(
                 page,
-                "<rect class=\"band b{shade}\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{width:.1}\" \
+                "<rect class=\"band{shade}\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{width:.1}\" \
                  height=\"{:.1}\"><title>{name}</title></rect>",
                 HEIGHT - TOP - BOTTOM
             );
