@@ -2,6 +2,7 @@
 
 mod compare;
 mod floor;
+mod light;
 mod load;
 mod measuring;
 mod plan;
@@ -67,6 +68,9 @@ enum Subcommands {
     /// Put a scenario's load on a server, or on several one after the other, and measure.
     #[command(after_help = run::EXAMPLE)]
     Run(Box<run::Arguments>),
+    /// Hold connections and do what the standard input orders; `run` starts it.
+    #[command(hide = true)]
+    Light,
     /// Serve Rookery's wire as a bare write loop: what ratios of CPU are taken against.
     ///
     /// One thread, memory only, no authentication, no limits. Says where it listens as a line of
@@ -147,6 +151,7 @@ pub(crate) async fn run() -> ExitCode {
         Subcommands::Load(arguments) => load::run(arguments).await,
         Subcommands::Compare(arguments) => compare::run(&arguments),
         Subcommands::Run(arguments) => run::run(*arguments).await,
+        Subcommands::Light => light::run(),
         Subcommands::Floor { listen } => floor::run(listen),
         Subcommands::Report(arguments) => report::run(&arguments),
         Subcommands::Plan(arguments) => plan::run(*arguments),

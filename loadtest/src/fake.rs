@@ -5,4 +5,4 @@ mod model;
 mod server;
 
 pub(crate) use model::Model;
-pub(crate) use server::FakeServer;
+pub(crate) use server::{FakeServer, Fault};

@@ -5,6 +5,19 @@
 //! a part of the connections. What they are told and what they say are lines of JSON: [`orders`].
 //! [`wire`] is what they speak to the server.
 
+mod clock;
+mod connection;
+mod engine;
 pub mod frames;
+mod layout;
 pub mod orders;
+mod ring;
+mod schedule;
+mod sockets;
+mod tally;
 pub mod wire;
+
+pub use engine::{Engine, LightError, Orders};
+
+#[cfg(test)]
+mod tests;

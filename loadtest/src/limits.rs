@@ -101,3 +101,42 @@ pub(crate) const LOAD_MEASURED: Duration = Duration::from_secs(10);
 
 /// Bytes of a light client's command id: the wire allows 64.
 pub(crate) const LIGHT_TAG_BYTES: usize = 16;
+/// Bytes a light client reads at once; one buffer for all its connections.
+pub(crate) const LIGHT_READ_BYTES: usize = 64 * 1024;
+/// Events of one look at the sockets: what is due in between waits for these, half a millisecond.
+pub(crate) const LIGHT_EVENTS_MAX: usize = 256;
+/// Handshakes under way at once in one light process: fewer than a listener's usual backlog.
+pub(crate) const LIGHT_HANDSHAKES_MAX: usize = 128;
+/// How long a handshake may take before it is tried anew.
+pub(crate) const LIGHT_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
+/// Attempts of one connection, one after the other, before a run that connects gives up.
+pub(crate) const LIGHT_ATTEMPTS_MAX: u32 = 6;
+/// Ceiling of the first pause before a light client connects again, and of the longest: anywhere
+/// from 0 to it, as the SDK does.
+pub(crate) const LIGHT_BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// See [`LIGHT_BACKOFF_MIN`]; shorter than the SDK's, for a run is.
+pub(crate) const LIGHT_BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// Connections from one source address of 127.0.0.0/8: well below a range of ephemeral ports.
+pub(crate) const LIGHT_CONNECTIONS_PER_SOURCE: u32 = 10_000;
+/// Joins, or rooms to open, that a light connection has under way: fewer than a burst of commands.
+pub(crate) const LIGHT_JOINS_MAX: u16 = 8;
+/// Connections that open rooms: each may open some tens a second.
+pub(crate) const LIGHT_OPENERS_MAX: usize = 64;
+/// Bytes a light connection keeps while its socket takes none. When full what it would say counts
+/// as failed.
+pub(crate) const LIGHT_UNSENT_BYTES_MAX: usize = 256 * 1024;
+/// Offsets of all rooms together that are counted from the first listener to the last.
+pub(crate) const LIGHT_RINGS_OFFSETS: usize = 256 * 1024;
+/// Such offsets of one room, at most.
+pub(crate) const LIGHT_RING_OFFSETS_MAX: usize = 4 * 1024;
+/// How long answers and deliveries of a stage may take after its end. The server itself gives up
+/// after 10 s.
+pub(crate) const LIGHT_DRAIN_DEADLINE: Duration = Duration::from_secs(12);
+/// How long listeners may take to come to their rooms' heads when nobody sends any more.
+pub(crate) const LIGHT_SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause between two looks at all listeners while a stage drains or settles.
+pub(crate) const LIGHT_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Pause before a refused command is tried again, where the server asks for none.
+pub(crate) const LIGHT_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () = assert!(LIGHT_UNSENT_BYTES_MAX > LIGHT_READ_BYTES);

@@ -33,8 +33,19 @@ pub(crate) struct FakeServer {
     _tasks: JoinSet<()>,
 }
 
+/// What the next event does to one of its listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not sent there.
+    Skipped,
+    /// It is sent there twice.
+    Doubled,
+}
+
 struct Shared {
     state: Mutex<State>,
+    /// Whether commands wait.
+    stalls: watch::Sender<bool>,
     /// Counts up: every session that sees it change is cut.
     cuts: watch::Sender<u64>,
 }
@@ -44,6 +55,7 @@ struct State {
     model: Model,
     sessions: HashMap<u64, Session>,
     next_session: u64,
+    fault: Option<Fault>,
 }
 
 struct Session {
@@ -57,6 +69,7 @@ impl FakeServer {
         let address = listener.local_addr().unwrap().into();
         let shared = Arc::new(Shared {
             state: Mutex::default(),
+            stalls: watch::channel(false).0,
             cuts: watch::channel(0).0,
         });
         let mut tasks = JoinSet::new();
@@ -73,6 +86,16 @@ impl FakeServer {
             shared,
             _tasks: tasks,
         }
+    }
+
+    /// While it stalls, commands wait.
+    pub(crate) fn stall(&self, stalls: bool) {
+        self.shared.stalls.send_replace(stalls);
+    }
+
+    /// Breaks its word once.
+    pub(crate) fn break_next_event(&self, fault: Fault) {
+        self.shared.state.lock().unwrap().fault = Some(fault);
     }
 
     /// Cuts every session without a close frame, whatever it has in flight.
@@ -103,6 +126,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         return;
     };
     let mut cuts = shared.cuts.subscribe();
+    let mut stalls = shared.stalls.subscribe();
     let (out, mut frames) = mpsc::unbounded_channel();
     let mut login = None;
     loop {
@@ -134,6 +158,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                     login = Some((name.clone(), shared.login(&name, &out)));
                     continue;
                 };
+                let _ = stalls.wait_for(|stalls| !stalls).await;
                 shared.handle(user, *session, frame);
             }
         }
@@ -180,10 +205,18 @@ impl Shared {
         let Some(command) = frame.command else { return };
         let outcome = state.model.apply(user, &command);
         for event in outcome.events {
+            let mut fault = state.fault.take();
             for listener in state.sessions.values() {
                 if listener.rooms.contains(&event.room) {
-                    // Its task ended just now.
-                    let _ = listener.out.send(Frame::Event(event.clone()));
+                    let times = match fault.take() {
+                        Some(Fault::Skipped) => 0,
+                        Some(Fault::Doubled) => 2,
+                        None => 1,
+                    };
+                    for _ in 0..times {
+                        // Its task ended just now.
+                        let _ = listener.out.send(Frame::Event(event.clone()));
+                    }
                 }
             }
         }

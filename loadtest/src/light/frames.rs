@@ -6,6 +6,9 @@ pub struct FrameReader {
     partial: Vec<u8>,
 }
 
+/// Bytes of an answer to an upgrade.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
 /// One frame of the server, without its mask: servers use none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -41,6 +44,32 @@ pub enum FrameError {
 }
 
 impl FrameReader {
+    /// Before the first byte.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            partial: Vec::new(),
+        }
+    }
+
+    /// Takes the answer to the upgrade, which stands before the first frame, once it is whole;
+    /// what comes behind it is kept for [`FrameReader::feed`].
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn head(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, FrameError> {
+        self.partial.extend_from_slice(bytes);
+        let end = self.partial.windows(4).position(|four| four == b"\r\n\r\n");
+        let Some(end) = end else {
+            return match self.partial.len() {
+                ..=HEAD_BYTES_MAX => Ok(None),
+                more => Err(FrameError::TooLarge(more as u64)),
+            };
+        };
+        let rest = self.partial.split_off(end + 4);
+        Ok(Some(std::mem::replace(&mut self.partial, rest)))
+    }
+
     /// Gives each whole frame of what was kept and `bytes` to `each`; keeps the rest.
     ///
     /// # Errors
@@ -155,6 +184,23 @@ mod tests {
             );
             assert_eq!(reader.partial.capacity(), 0);
         }
+    }
+
+    #[test]
+    fn an_answer_to_an_upgrade_is_taken_whole_and_what_follows_is_kept() {
+        let bytes = b"HTTP/1.1 101 x\r\na: b\r\n\r\n\x81\x02hi";
+        for cut in 0..bytes.len() - 4 {
+            let mut reader = FrameReader::default();
+            let early = reader.head(&bytes[..cut]).unwrap();
+            let head = early.or_else(|| reader.head(&bytes[cut..]).unwrap());
+            assert_eq!(head.unwrap(), bytes[..bytes.len() - 4], "cut at {cut}");
+            let mut seen = Vec::new();
+            reader
+                .feed(&[], |frame| seen.push(frame.payload.to_vec()))
+                .unwrap();
+            assert_eq!(seen, [b"hi"]);
+        }
+        assert!(FrameReader::default().head(&[b'x'; 20_000]).is_err());
     }
 
     #[test]

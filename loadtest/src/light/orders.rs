@@ -74,7 +74,7 @@ pub enum Report {
     Tick(TickPart),
     /// The stage is over.
     Stage(StagePart),
-    /// What was found missing or doubled since the last stage began; added to that stage.
+    /// What was found missing or doubled since the stage's report; added to that stage.
     Settled(Counts),
     /// It cannot go on.
     Failed(String),

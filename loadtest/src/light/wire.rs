@@ -163,8 +163,10 @@ pub enum Heard<'a> {
 /// Why something is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Too much now; helps after so many milliseconds.
-    Later(u32),
+    /// Too much now; the same helps after so many milliseconds.
+    Busy(u32),
+    /// It cannot be done now, or nobody knows whether it was; the same may help later.
+    Unavailable,
     /// The same again would be refused again.
     Never,
 }

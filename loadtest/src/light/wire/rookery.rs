@@ -216,10 +216,10 @@ fn error(value: Value<'_>) -> Result<Heard<'_>, Unreadable> {
 }
 
 fn refusal(code: Code, after_ms: u32) -> Refusal {
-    if retryable(code) {
-        Refusal::Later(after_ms)
-    } else {
-        Refusal::Never
+    match code {
+        Code::Overloaded | Code::RateLimited => Refusal::Busy(after_ms),
+        other if retryable(other) => Refusal::Unavailable,
+        _ => Refusal::Never,
     }
 }
 

@@ -1,0 +1,346 @@
+//! Engines against the fake server, each in a thread of its own.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver},
+    time::timeout,
+};
+
+use super::{
+    Engine, LightError, Orders,
+    orders::{Order, Report, StagePart, Task, Wire},
+};
+use crate::{
+    fake::{FakeServer, Fault},
+    outcome::Counts,
+    scenario::Scenario,
+};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Light {
+    orders: Orders,
+    reports: UnboundedReceiver<Report>,
+}
+
+fn task(server: SocketAddr, changes: &[&str]) -> Task {
+    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+    Task {
+        scenario: Scenario::load("mixed", &changes).unwrap(),
+        wire: Wire::Rookery,
+        gateways: vec![server],
+        part: 0,
+        parts: 1,
+        prefix: "t".to_owned(),
+    }
+}
+
+/// Twenty connections, each in two of four rooms: ten listeners in each, half of them in JSON.
+const SMALL: [&str; 6] = [
+    "people.connections=20",
+    "people.rooms=4",
+    "people.rooms_each=2",
+    "stage.0.warm_up_seconds=0",
+    "stage.0.seconds=1",
+    "stage.0.rates.sends=100",
+];
+const LISTENERS: u64 = 10;
+
+fn small(server: &FakeServer, more: &[&str]) -> Task {
+    let address = server.address.authority().parse().unwrap();
+    task(address, &[&SMALL[..], more].concat())
+}
+
+impl Light {
+    fn start(task: &Task) -> Self {
+        let (engine, orders) = Engine::new(task).unwrap();
+        let (say, reports) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            engine.run(|report| {
+                let _ = say.send(report);
+            })
+        });
+        Self { orders, reports }
+    }
+
+    async fn joined(task: &Task) -> Self {
+        let mut light = Self::start(task);
+        if task.part == 0 {
+            light.orders.give(Order::Open).unwrap();
+            light
+                .until(|report| matches!(report, Report::Opened).then_some(()))
+                .await;
+        }
+        light.orders.give(Order::Connect).unwrap();
+        light
+            .until(|report| matches!(report, Report::Joined).then_some(()))
+            .await;
+        light
+    }
+
+    async fn until<T>(&mut self, mut wanted: impl FnMut(Report) -> Option<T>) -> T {
+        loop {
+            let report = timeout(DEADLINE, self.reports.recv()).await;
+            let report = report.expect("no report in time").expect("it ended");
+            if let Report::Failed(why) = &report {
+                panic!("failed: {why}");
+            }
+            if let Some(found) = wanted(report) {
+                return found;
+            }
+        }
+    }
+
+    async fn measuring(&mut self) {
+        self.orders.give(Order::Stage(0)).unwrap();
+        self.until(|report| matches!(report, Report::Measuring(0)).then_some(()))
+            .await;
+    }
+
+    /// What the stage says, and what settling finds.
+    async fn settled(&mut self) -> (StagePart, Counts) {
+        let part = self
+            .until(|report| match report {
+                Report::Stage(part) => Some(part),
+                _ => None,
+            })
+            .await;
+        self.orders.give(Order::Settle).unwrap();
+        let counts = self
+            .until(|report| match report {
+                Report::Settled(counts) => Some(counts),
+                _ => None,
+            })
+            .await;
+        (part, counts)
+    }
+}
+
+#[tokio::test]
+async fn every_listener_counts_every_event() {
+    let server = FakeServer::start().await;
+    let mut light = Light::joined(&small(&server, &[])).await;
+    light.measuring().await;
+    let tick = light
+        .until(|report| match report {
+            Report::Tick(tick) => Some(tick),
+            _ => None,
+        })
+        .await;
+    assert_eq!(tick.connections, 20);
+    assert!(tick.counts.delivered > 0);
+    let (part, settled) = light.settled().await;
+    let Counts { due, acked, .. } = part.counts;
+    assert_eq!((due, acked), (100, 100));
+    assert_eq!(part.counts.delivered, acked * LISTENERS);
+    assert_eq!(
+        (part.counts.lost, part.counts.doubled, part.counts.failed),
+        (0, 0, 0)
+    );
+    assert_eq!(part.latency.ack.count(), acked);
+    assert_eq!(part.latency.delivery.count(), acked * LISTENERS);
+    assert_eq!(
+        part.latency.all.count(),
+        acked,
+        "each came to its last listener"
+    );
+    assert!(part.took_ms >= 1_000);
+    assert_eq!(settled, Counts::default());
+}
+
+#[tokio::test]
+async fn connections_that_are_cut_resume_without_loss() {
+    let server = FakeServer::start().await;
+    let changes = ["stage.0.cut=1.0", "stage.0.seconds=30"];
+    let mut light = Light::joined(&small(&server, &changes)).await;
+    light.measuring().await;
+    let (part, settled) = light.settled().await;
+    assert!(part.took_ms < 20_000, "it ends when all are whole");
+    assert_eq!(part.latency.whole.count(), 20);
+    assert_eq!((part.counts.connected, part.counts.resumed), (20, 40));
+    assert_eq!(
+        (part.counts.lost, part.counts.reset, part.counts.dropped),
+        (0, 0, 0)
+    );
+    assert_eq!(settled.lost, 0);
+}
+
+#[tokio::test]
+async fn connections_the_server_cuts_are_dropped_and_resume_without_loss() {
+    let server = FakeServer::start().await;
+    let mut light = Light::joined(&small(&server, &["stage.0.seconds=3"])).await;
+    light.measuring().await;
+    server.cut_all();
+    let (part, settled) = light.settled().await;
+    assert_eq!((part.counts.dropped, part.counts.resumed), (20, 40));
+    assert_eq!((part.counts.lost, settled.lost), (0, 0));
+    assert_eq!(
+        part.counts.due, 300,
+        "what was due while nobody was there is done later"
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_one_listener_does_not_get_is_lost() {
+    let server = FakeServer::start().await;
+    let mut light = Light::joined(&small(&server, &[])).await;
+    server.break_next_event(Fault::Skipped);
+    light.measuring().await;
+    let (part, settled) = light.settled().await;
+    assert_eq!(part.counts.lost + settled.lost, 1);
+    assert_eq!(part.counts.doubled + settled.doubled, 0);
+}
+
+#[tokio::test]
+async fn an_event_that_one_listener_gets_twice_is_doubled() {
+    let server = FakeServer::start().await;
+    let mut light = Light::joined(&small(&server, &[])).await;
+    server.break_next_event(Fault::Doubled);
+    light.measuring().await;
+    let (part, settled) = light.settled().await;
+    assert_eq!(part.counts.doubled + settled.doubled, 1);
+    assert_eq!(part.counts.lost + settled.lost, 0);
+}
+
+#[tokio::test]
+async fn the_wait_at_a_server_that_stalls_is_in_every_latency() {
+    let server = FakeServer::start().await;
+    let mut light = Light::joined(&small(&server, &["stage.0.seconds=3"])).await;
+    server.stall(true);
+    light.measuring().await;
+    light
+        .until(|report| matches!(report, Report::Tick(_)).then_some(()))
+        .await;
+    server.stall(false);
+    let (part, _) = light.settled().await;
+    assert_eq!((part.counts.due, part.counts.acked), (300, 300));
+    let slow = 1_000_000 - 1_000_000 / 10;
+    assert!(part.latency.ack.max() > slow, "{}", part.latency.ack);
+    // What was due in the second that stalled waited half a second in the mean.
+    assert!(
+        part.latency.ack.percentile(80.0) > 250_000,
+        "{}",
+        part.latency.ack
+    );
+}
+
+#[tokio::test]
+async fn sends_in_flight_go_by_acknowledgements() {
+    let server = FakeServer::start().await;
+    let changes = [
+        "stage.0.rates.sends=0",
+        "stage.0.sends_in_flight=2",
+        "people.active=3",
+    ];
+    let mut light = Light::joined(&small(&server, &changes)).await;
+    light.measuring().await;
+    let (part, settled) = light.settled().await;
+    assert!(part.counts.acked > 6, "{:?}", part.counts);
+    assert_eq!(part.counts.due, part.counts.acked);
+    assert_eq!(part.counts.delivered, part.counts.acked * LISTENERS);
+    assert_eq!((part.counts.failed, settled.lost), (0, 0));
+}
+
+#[tokio::test]
+async fn connections_read_look_back_and_come_again() {
+    let server = FakeServer::start().await;
+    let changes = [
+        "stage.0.rates.reads=50",
+        "stage.0.rates.history=50",
+        "stage.0.rates.reconnects=10",
+    ];
+    let mut light = Light::joined(&small(&server, &changes)).await;
+    light.measuring().await;
+    let (part, settled) = light.settled().await;
+    assert_eq!(part.counts.answered, 100);
+    assert_eq!(part.counts.connected, 10);
+    assert_eq!(part.counts.resumed, 20);
+    assert_eq!(
+        (part.counts.lost, part.counts.failed, part.counts.dropped),
+        (0, 0, 0)
+    );
+    assert_eq!(settled, Counts::default());
+}
+
+#[tokio::test]
+async fn two_processes_share_what_is_due() {
+    let server = FakeServer::start().await;
+    let first = small(&server, &[]);
+    let second = Task {
+        part: 1,
+        parts: 2,
+        ..first.clone()
+    };
+    let first = Task { parts: 2, ..first };
+    let (mut one, mut two) = (Light::joined(&first).await, Light::joined(&second).await);
+    one.orders.give(Order::Stage(0)).unwrap();
+    two.orders.give(Order::Stage(0)).unwrap();
+    let ((one, _), (two, _)) = tokio::join!(one.settled(), two.settled());
+    assert_eq!((one.counts.due, two.counts.due), (50, 50));
+    assert_eq!(one.counts.lost + two.counts.lost, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let (engine, orders) = Engine::new(&task(address, &SMALL)).unwrap();
+    orders.give(Order::Connect).unwrap();
+    let mut said = Vec::new();
+    let run = tokio::task::spawn_blocking(move || (engine.run(|report| said.push(report)), said));
+    let (ended, said) = timeout(DEADLINE, run).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(LightError::Failed(_))));
+    let [Report::Failed(why)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert!(why.contains(&address.to_string()), "{why}");
+}
+
+#[test]
+fn tasks_that_cannot_be_done_say_what_is_wrong() {
+    let good = task(([127, 0, 0, 1], 1).into(), &SMALL);
+    for (bad, named) in [
+        (
+            Task {
+                gateways: Vec::new(),
+                ..good.clone()
+            },
+            "gateways",
+        ),
+        (
+            Task {
+                parts: 0,
+                ..good.clone()
+            },
+            "part ",
+        ),
+        (
+            Task {
+                prefix: "a\"b".to_owned(),
+                ..good.clone()
+            },
+            "prefix",
+        ),
+        (
+            Task {
+                wire: Wire::Pusher,
+                ..good.clone()
+            },
+            "Pusher",
+        ),
+    ] {
+        let Err(error) = Engine::new(&bad) else {
+            panic!("{named} was accepted");
+        };
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[test]
+fn an_engine_ends_when_nobody_orders_any_more() {
+    let (engine, orders) = Engine::new(&task(([127, 0, 0, 1], 1).into(), &SMALL)).unwrap();
+    drop(orders);
+    engine.run(|report| panic!("{report:?}")).unwrap();
+}
