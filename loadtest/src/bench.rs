@@ -5,5 +5,7 @@
 //! bytes only while a frame is incomplete.
 
 mod listeners;
+mod made;
 
 pub use listeners::{ListenError, Listeners, ListenersOptions, Observe, Tally};
+pub use made::MadeHistory;

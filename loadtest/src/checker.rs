@@ -2,8 +2,8 @@
 //!
 //! Linear in the length of the history, in two passes. The first (`facts`) gathers what was asked
 //! for and how it ended, and each room's final log as the judging session read it; `writes` then
-//! holds the two against each other. The second pass (`streams`, `reads`) holds everything any
-//! client was told against the final logs.
+//! holds the two against each other. The second pass (`streams`, `reads`, `members`) holds
+//! everything any client was told against the final logs.
 //!
 //! A room whose log is already judged wrong (lost, duplicate, phantom, gap or conflict among its
 //! events) is not judged further by what follows from its state (unread, replicas, folded pages):
@@ -12,11 +12,16 @@
 //! What counts as what is documented on [`Verdict`].
 
 mod content;
+mod deleted;
 mod facts;
 mod log;
+mod members;
+mod names;
 mod reads;
 mod report;
+mod state;
 mod streams;
+mod timeline;
 mod writes;
 
 use std::path::Path;
@@ -28,16 +33,18 @@ pub use report::{Report, Totals, Verdict, Violation};
 /// Judges a history kept in memory. Records must be in time order.
 #[must_use]
 pub fn check(records: &[Record]) -> Report {
+    check_each(|judge| records.iter().for_each(judge))
+}
+
+/// Judges a history that need not be kept: `tell` is called twice, and gives each record to its
+/// argument, the same both times, in time order.
+pub fn check_each(mut tell: impl FnMut(&mut dyn FnMut(&Record))) -> Report {
     let mut report = Report::default();
     let mut facts = Facts::default();
-    for record in records {
-        facts.gather(record);
-    }
+    tell(&mut |record| facts.gather(record));
     let judged = writes::judge(facts, &mut report);
     let mut second = SecondPass::new(&judged);
-    for record in records {
-        second.judge(record, &mut report);
-    }
+    tell(&mut |record| second.judge(record, &mut report));
     second.finish(&mut report);
     report
 }
@@ -47,25 +54,32 @@ pub fn check(records: &[Record]) -> Report {
 /// # Errors
 /// The file cannot be read or is no history.
 pub fn check_file(path: &Path) -> Result<Report, HistoryError> {
-    let mut report = Report::default();
-    let mut facts = Facts::default();
-    let mut reader = HistoryReader::open(path)?;
-    for record in reader.by_ref() {
-        facts.gather(&record?);
+    let mut failed = None;
+    let mut torn = false;
+    let mut read = |judge: &mut dyn FnMut(&Record)| -> Result<(), HistoryError> {
+        let mut reader = HistoryReader::open(path)?;
+        for record in reader.by_ref() {
+            judge(&record?);
+        }
+        torn = reader.torn();
+        Ok(())
+    };
+    let mut report = check_each(|judge| {
+        if failed.is_none() {
+            failed = read(judge).err();
+        }
+    });
+    report.torn = torn;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(report),
     }
-    report.torn = reader.torn();
-    let judged = writes::judge(facts, &mut report);
-    let mut second = SecondPass::new(&judged);
-    for record in HistoryReader::open(path)? {
-        second.judge(&record?, &mut report);
-    }
-    second.finish(&mut report);
-    Ok(report)
 }
 
 struct SecondPass<'a> {
     streams: streams::Streams<'a>,
     reads: reads::Reads<'a>,
+    members: members::Memberships<'a>,
 }
 
 impl<'a> SecondPass<'a> {
@@ -73,6 +87,7 @@ impl<'a> SecondPass<'a> {
         Self {
             streams: streams::Streams::new(judged),
             reads: reads::Reads::new(judged),
+            members: members::Memberships::new(judged),
         }
     }
 
@@ -80,6 +95,7 @@ impl<'a> SecondPass<'a> {
         report.totals.records += 1;
         self.streams.judge(record, report);
         self.reads.judge(record, report);
+        self.members.judge(record, report);
     }
 
     fn finish(self, report: &mut Report) {

@@ -4,5 +4,5 @@
 mod model;
 mod server;
 
-pub(crate) use model::Model;
+pub(crate) use model::{Model, who_left};
 pub(crate) use server::{FakeServer, Fault};

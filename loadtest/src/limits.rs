@@ -34,6 +34,9 @@ pub(crate) const HISTORY_BUFFER_BYTES: usize = 256 * 1024;
 pub(crate) const HISTORY_LINE_BYTES_MAX: usize = 2 * SERVER_MESSAGE_BYTES_MAX;
 /// Examples kept for each kind of violation; the rest are counted.
 pub const EXAMPLES_MAX: usize = 20;
+/// Offsets that a log or a stream may lack before it is judged no further: a wrong offset must not
+/// cost memory for all below it.
+pub(crate) const HOLES_MAX: u64 = 100_000;
 /// Events asked for in one page when a whole log is read: the most a page may hold.
 pub(crate) const PAGE_EVENTS: u32 = rookery_proto::limits::HISTORY_EVENTS_MAX;
 

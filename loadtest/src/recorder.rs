@@ -6,12 +6,14 @@
 //! [`RecordingClient::retry`] to be sent again with the same `clientId`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use rookery_proto::v1::{self, ack::Result as Answer, notice, server_frame::Frame};
+use rookery_proto::v1::{
+    self, ack::Result as Answer, error::Code, event, notice, server_frame::Frame,
+};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -52,6 +54,8 @@ pub struct RecordingClient {
     pending: BTreeMap<u64, Command>,
     retries: VecDeque<Command>,
     rooms: BTreeMap<String, Replica>,
+    /// Of these, the ones it does not listen to now.
+    absent: BTreeSet<String>,
 }
 
 /// One thing that happened to a recording client.
@@ -120,6 +124,7 @@ impl RecordingClient {
             pending: BTreeMap::new(),
             retries: VecDeque::new(),
             rooms: BTreeMap::new(),
+            absent: BTreeSet::new(),
         }
     }
 
@@ -165,6 +170,20 @@ impl RecordingClient {
         self.rooms.get(room)
     }
 
+    /// Whether it does not listen to a room: its user left, on whatever device, or its join was
+    /// refused. Such a room is not resumed; only another join brings it back.
+    #[must_use]
+    pub fn is_absent(&self, room: &str) -> bool {
+        !self.rooms.contains_key(room) || self.absent.contains(room)
+    }
+
+    /// Whether a join of the room waits for its answer.
+    #[must_use]
+    pub fn is_joining(&self, room: &str) -> bool {
+        let mut pending = self.pending.values();
+        pending.any(|command| matches!(command, Command::Join(join) if join.room == room))
+    }
+
     /// Connects to another address from now on.
     pub fn move_to(&mut self, options: ConnectOptions) {
         self.options = options;
@@ -189,6 +208,7 @@ impl RecordingClient {
         let resumes: Vec<Command> = self
             .rooms
             .values()
+            .filter(|replica| !self.absent.contains(replica.room()))
             .map(|replica| command::resume(replica.room(), replica.head()))
             .collect();
         for resume in resumes {
@@ -209,10 +229,12 @@ impl RecordingClient {
             command: Some(command.clone()),
         };
         self.record(What::Sent(Box::new(frame.clone())));
-        if let Command::Join(join) = &command {
-            self.rooms
-                .entry(join.room.clone())
-                .or_insert_with(|| Replica::new(&join.room));
+        if let Command::Join(join) = &command
+            && !self.rooms.contains_key(&join.room)
+        {
+            let replica = Replica::new(&join.room);
+            self.rooms.insert(join.room.clone(), replica);
+            self.absent.insert(join.room.clone());
         }
         self.pending.insert(self.next_id, command);
         if let Some((client, _)) = &self.live {
@@ -269,14 +291,10 @@ impl RecordingClient {
                 let Some(answer) = ack.result else {
                     return Step::Other;
                 };
-                if let (Command::Join(join), Answer::Joined(joined)) = (&command, &answer) {
-                    let after = match join.from {
-                        Some(v1::join::From::AfterOffset(after)) => Some(after),
-                        _ => None,
-                    };
-                    if let Some(replica) = self.rooms.get_mut(&join.room) {
-                        replica.join(joined, after);
-                    }
+                match (&command, &answer) {
+                    (Command::Join(join), Answer::Joined(joined)) => self.joined(join, joined),
+                    (Command::Leave(leave), _) => self.goes_absent(&leave.room),
+                    _ => {}
                 }
                 Step::Answered {
                     command,
@@ -290,15 +308,23 @@ impl RecordingClient {
                 if maybe(error.code()) {
                     self.keep_for_retry(command.clone());
                 }
+                let refused = matches!(command, Command::Join(_));
+                if (refused || error.code() == Code::NotMember)
+                    && let Some(room) = command::room_of(&command)
+                {
+                    self.goes_absent(room);
+                }
                 Step::Answered {
                     command,
                     answer: Err(Box::new(error)),
                 }
             }
             Frame::Event(event) => {
-                if let Some(replica) = self.rooms.get_mut(&event.room) {
-                    // A hole is the checker's business; the replica waits for a resume.
-                    let _: Applied = replica.apply(&event);
+                // A hole is the checker's business; the replica waits for a resume.
+                let replica = self.rooms.get_mut(&event.room);
+                let applied = replica.map(|replica| replica.apply(&event));
+                if applied == Some(Applied::New) && self.is_own_leave(&event) {
+                    self.goes_absent(&event.room);
                 }
                 Step::Event(Box::new(event))
             }
@@ -310,7 +336,12 @@ impl RecordingClient {
                     }
                     Step::Notice(notice::Body::ResumeRoom(resume))
                 }
-                Some(body) => Step::Notice(body),
+                Some(body) => {
+                    if let notice::Body::LeftRoom(left) = &body {
+                        self.goes_absent(&left.room);
+                    }
+                    Step::Notice(body)
+                }
                 None => Step::Other,
             },
             Frame::Welcome(_) | Frame::Signal(_) => Step::Other,
@@ -347,7 +378,7 @@ impl RecordingClient {
     /// Takes steps until the room's replica has come to `head`, reconnecting where needed.
     ///
     /// # Errors
-    /// The deadline passed before that.
+    /// The deadline passed before that, or the room is absent.
     pub async fn settle(
         &mut self,
         room: &str,
@@ -365,6 +396,9 @@ impl RecordingClient {
                 at,
                 head,
             };
+            if self.is_absent(room) {
+                return Err(unsettled());
+            }
             if !self.is_connected() {
                 let unsettled = unsettled();
                 if self.connect(deadline).await.is_err() {
@@ -403,6 +437,32 @@ impl RecordingClient {
 
     fn record(&self, what: What) {
         self.history.record(self.number, self.session, what);
+    }
+
+    fn joined(&mut self, join: &v1::Join, joined: &v1::Joined) {
+        let after = match join.from {
+            Some(v1::join::From::AfterOffset(after)) => Some(after),
+            _ => None,
+        };
+        if let Some(replica) = self.rooms.get_mut(&join.room) {
+            replica.join(joined, after);
+            self.absent.remove(&join.room);
+        }
+    }
+
+    fn goes_absent(&mut self, room: &str) {
+        if self.rooms.contains_key(room) {
+            self.absent.insert(room.to_owned());
+        }
+    }
+
+    fn is_own_leave(&self, event: &v1::Event) -> bool {
+        match &event.body {
+            Some(event::Body::MemberLeft(left)) => {
+                left.user.as_ref().is_some_and(|user| user.id == self.user)
+            }
+            _ => false,
+        }
     }
 
     fn answered(&mut self, id: &str) -> Option<Command> {

@@ -1,9 +1,10 @@
 //! A random workload of many recording clients that survives whatever happens to the server.
 //!
-//! Every client sends, edits, deletes, reacts, reads and lists at random, with a bounded number of
-//! commands in flight; when its connection ends it reconnects, resumes and sends again what is
-//! unknown. At the end everything is drained, one client reads each room's whole log, and the
-//! others come to that head, so that the history can be judged by [`crate::checker`].
+//! Every client sends, edits, deletes, reacts, reads, lists, leaves and comes back at random, with a
+//! bounded number of commands in flight; when its connection ends it reconnects, resumes and sends
+//! again what is unknown. At the end everything is drained and everybody is a member again, one
+//! client reads each room's whole log, and the others come to that head, so that the history can be
+//! judged by [`crate::checker`].
 //!
 //! The choices follow from the seed; the interleaving is the network's.
 
@@ -256,6 +257,11 @@ impl Workload {
         let mut clients = Vec::new();
         while let Some(client) = working.join_next().await {
             clients.push(client??);
+        }
+        // Only now: as long as somebody works, a user may leave on another device.
+        let rooms = self.room_ids();
+        for client in &mut clients {
+            client::come_back(client, &rooms, deadline).await?;
         }
         Ok(clients)
     }

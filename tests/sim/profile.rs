@@ -80,6 +80,8 @@ const BROAD: Plan = Plan {
         history: 8,
         rooms: 0,
         rejoin: 3,
+        // Leaving is chosen apart: not everybody does.
+        leave: 0,
     },
     readers: 0,
 };
@@ -198,6 +200,7 @@ pub(crate) const READER: Weights = Weights {
     history: 10,
     rooms: 0,
     rejoin: 10,
+    leave: 0,
 };
 
 impl Profile {

@@ -1,7 +1,11 @@
 //! What a command asks for and what an event holds, in a form that can be compared.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU64,
+};
 
+use prost::Message as _;
 use rookery_proto::v1::{self, event::Body};
 
 use crate::client::Command;
@@ -16,8 +20,19 @@ pub(super) struct Key(u64);
 pub(super) struct Change {
     pub(super) kind: Kind,
     pub(super) key: Key,
-    /// Hash of the text; `None` for kinds without, and for text that was redacted.
-    pub(super) text: Option<u64>,
+    /// Of a message or an edit: its text; `None` when it was redacted. Of an event by which
+    /// somebody came or went: who, which no command says.
+    pub(super) text: Option<Text>,
+}
+
+/// The hash of a text, the same for the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Text(NonZeroU64);
+
+impl Text {
+    pub(super) fn of(text: impl Hash) -> Self {
+        Self(NonZeroU64::new(hash(text)).unwrap_or(NonZeroU64::MIN))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +50,7 @@ pub(super) enum Kind {
 }
 
 /// A text's hash, the same for the life of a process.
-pub(super) fn hash(value: impl Hash) -> u64 {
+fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
@@ -46,7 +61,7 @@ impl Change {
         Self {
             kind,
             key: Key(hash((user, kind, hash(on)))),
-            text: text.map(hash),
+            text: text.map(Text::of),
         }
     }
 
@@ -101,9 +116,20 @@ impl Change {
             Body::ReactionRemoved(mark) => {
                 Self::new(user, Kind::Unreact, (mark.target, &mark.emoji), None)
             }
-            Body::MemberJoined(_) => Self::new(user, Kind::Join, (), None),
-            Body::MemberLeft(_) => Self::new(user, Kind::Leave, (), None),
+            Body::MemberJoined(joined) => Self {
+                text: Some(Text::of(joined.encode_to_vec())),
+                ..Self::new(user, Kind::Join, (), None)
+            },
+            Body::MemberLeft(left) => Self {
+                text: Some(Text::of(left.encode_to_vec())),
+                ..Self::new(user, Kind::Leave, (), None)
+            },
         })
+    }
+
+    /// Whether this is the message of that sender with that id.
+    pub(super) fn is_message(&self, sender: &str, client_id: &str) -> bool {
+        self.key == Self::message(sender, client_id, None).key
     }
 
     /// Whether an event of `made` can be what `self` asked for.

@@ -2,9 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rookery_proto::v1::{self, ack::Result as Answer, server_frame::Frame};
+use rookery_proto::v1::{self, ack::Result as Answer, error::Code, server_frame::Frame};
 
-use super::content::{Change, Key, Kind};
+use super::{
+    content::{Change, Kind},
+    log::Entry,
+    members::Membership,
+    names::Names,
+};
 use crate::{
     client::{Command, command::room_of, maybe},
     history::{Purpose, Record, What},
@@ -14,9 +19,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) client: u32,
-    pub(super) room: u32,
     pub(super) change: Change,
     pub(super) began: u64,
+    /// When it was answered; of one that was not, the end of time.
+    pub(super) ended: u64,
     /// The highest offset of the room anybody knew when it began.
     pub(super) floor: u64,
     pub(super) outcome: Outcome,
@@ -32,12 +38,17 @@ pub(super) enum Outcome {
     Appended { offset: u64, duplicate: bool },
     /// Acknowledged without an offset.
     Done,
+    /// It turned out to be about another room, and stands there.
+    Elsewhere,
 }
 
 /// What the judging session read of one room.
 #[derive(Debug, Default)]
 pub(super) struct FinalRead {
-    pub(super) events: BTreeMap<u64, v1::Event>,
+    /// In the order read.
+    pub(super) entries: Vec<(u64, Entry)>,
+    /// Who came and went, by offset.
+    pub(super) memberships: BTreeMap<u64, Membership>,
     pub(super) head: u64,
     /// (offset, what) of pages that repeat or step back.
     pub(super) disorder: Vec<(u64, Disorder)>,
@@ -49,42 +60,53 @@ pub(super) enum Disorder {
     StepsBack,
 }
 
+/// All of one room.
+#[derive(Debug, Default)]
+pub(super) struct RoomFacts {
+    /// In the order they began.
+    pub(super) operations: Vec<Operation>,
+    pub(super) read: Option<FinalRead>,
+    pub(super) known: Known,
+}
+
+/// The highest offset of a room that anybody knows.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// (when, offset), both ascending.
+    steps: Vec<(u64, u64)>,
+}
+
+impl Known {
+    fn raise(&mut self, at: u64, offset: u64) {
+        if offset > self.highest() {
+            self.steps.push((at, offset));
+        }
+    }
+
+    fn highest(&self) -> u64 {
+        self.steps.last().map_or(0, |(_, offset)| *offset)
+    }
+
+    /// When it was known that there is something at an offset; the end of time: never.
+    pub(super) fn since(&self, offset: u64) -> u64 {
+        let before = self.steps.partition_point(|(_, known)| *known < offset);
+        self.steps.get(before).map_or(u64::MAX, |(at, _)| *at)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    pub(super) operations: Vec<Operation>,
-    pub(super) rooms: Rooms,
-    pub(super) finals: HashMap<u32, FinalRead>,
-    pub(super) users: HashMap<u32, String>,
+    pub(super) rooms: Names,
+    pub(super) people: Names,
+    pub(super) emoji: Names,
+    /// By the room's number.
+    pub(super) by_room: Vec<RoomFacts>,
+    /// Clients to their users.
+    pub(super) users: HashMap<u32, u32>,
     pub(super) sessions: u64,
     judges: HashSet<(u32, u32)>,
-    /// Index of the operation by client and frame id.
-    open: HashMap<(u32, String), usize>,
-    /// The first floor and begin of each named message, which its retries share.
-    first: HashMap<(u32, Key), u64>,
-    known: HashMap<u32, u64>,
-}
-
-/// Room names and their numbers.
-#[derive(Debug, Default)]
-pub(super) struct Rooms {
-    numbers: HashMap<String, u32>,
-    names: Vec<String>,
-}
-
-impl Rooms {
-    pub(super) fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = u32::try_from(self.names.len()).expect("fewer than 2^32 rooms");
-        self.names.push(name.to_owned());
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
-
-    pub(super) fn name(&self, number: u32) -> &str {
-        &self.names[number as usize]
-    }
+    /// Operations of sessions that stand, by frame id: room and index.
+    open: HashMap<(u32, u32), HashMap<String, (u32, usize)>>,
 }
 
 impl Facts {
@@ -93,7 +115,8 @@ impl Facts {
         match &record.what {
             What::Opened { user, purpose, .. } => {
                 self.sessions += 1;
-                self.users.insert(record.client, user.clone());
+                let user = self.people.number(user);
+                self.users.insert(record.client, user);
                 if *purpose == Purpose::Judge {
                     self.judges.insert(who);
                 }
@@ -101,22 +124,27 @@ impl Facts {
             What::Sent(frame) => self.sent(record, frame),
             What::Received(frame) => match &frame.frame {
                 Some(Frame::Ack(ack)) => self.acked(record, ack, self.judges.contains(&who)),
-                Some(Frame::Error(error)) => {
-                    let found = self.open.remove(&(record.client, error.id.clone()));
-                    if let Some(index) = found.filter(|_| !maybe(error.code())) {
-                        let conflict = error.code() == v1::error::Code::Conflict;
-                        self.operations[index].outcome = Outcome::Refused { conflict };
-                    }
-                }
-                Some(Frame::Event(event)) => self.knows(&event.room, event.offset),
+                Some(Frame::Error(error)) => self.refused(record, error),
+                Some(Frame::Event(event)) => self.knows(record, &event.room, event.offset),
                 _ => {}
             },
-            What::GaveUp { .. } | What::Closed(_) | What::Replica(_) => {}
+            // No answer comes after the end of a session.
+            What::Closed(_) => drop(self.open.remove(&who)),
+            What::GaveUp { .. } | What::Replica(_) => {}
         }
     }
 
+    fn room(&mut self, name: &str) -> u32 {
+        let room = self.rooms.number(name);
+        if self.by_room.len() < self.rooms.len() {
+            self.by_room.push(RoomFacts::default());
+        }
+        room
+    }
+
     fn sent(&mut self, record: &Record, frame: &v1::ClientFrame) {
-        let user = self.users.get(&record.client).map_or("", String::as_str);
+        let user = self.users.get(&record.client).copied();
+        let user = user.map_or("", |user| self.people.name(user));
         let Some((command, change)) = frame
             .command
             .as_ref()
@@ -124,28 +152,51 @@ impl Facts {
         else {
             return;
         };
-        let room = self.rooms.number(room_of(command).unwrap_or_default());
-        let mut floor = self.known.get(&room).copied().unwrap_or(0);
-        if change.kind == Kind::NamedMessage {
-            floor = *self.first.entry((room, change.key)).or_insert(floor);
-        }
-        self.open
-            .insert((record.client, frame.id.clone()), self.operations.len());
-        self.operations.push(Operation {
+        let room = self.room(room_of(command).unwrap_or_default());
+        let facts = &mut self.by_room[room as usize];
+        let session = self.open.entry((record.client, record.session));
+        let place = (room, facts.operations.len());
+        session.or_default().insert(frame.id.clone(), place);
+        facts.operations.push(Operation {
             client: record.client,
-            room,
             change,
             began: record.at,
-            floor,
+            ended: u64::MAX,
+            floor: facts.known.highest(),
             outcome: Outcome::Unknown,
         });
     }
 
+    /// The operation that an answer ends.
+    fn ended(&mut self, record: &Record, id: &str) -> Option<&mut Operation> {
+        let session = self.open.get_mut(&(record.client, record.session))?;
+        let (room, index) = session.remove(id)?;
+        let operation = &mut self.by_room[room as usize].operations[index];
+        operation.ended = record.at;
+        Some(operation)
+    }
+
+    fn refused(&mut self, record: &Record, error: &v1::Error) {
+        let Some(operation) = self.ended(record, &error.id) else {
+            return;
+        };
+        if maybe(error.code()) {
+            // It may still be under way.
+            operation.ended = u64::MAX;
+            return;
+        }
+        // It joined, and its user left on another device before it could be told.
+        let left_again = operation.change.kind == Kind::Join && error.code() == Code::NotMember;
+        if !left_again {
+            let conflict = error.code() == Code::Conflict;
+            operation.outcome = Outcome::Refused { conflict };
+        }
+    }
+
     fn acked(&mut self, record: &Record, ack: &v1::Ack, judge: bool) {
-        let operation = self.open.remove(&(record.client, ack.id.clone()));
         let mut settle = |outcome| {
-            if let Some(index) = operation {
-                self.operations[index].outcome = outcome;
+            if let Some(operation) = self.ended(record, &ack.id) {
+                operation.outcome = outcome;
             }
         };
         match &ack.result {
@@ -154,40 +205,63 @@ impl Facts {
                     offset: appended.offset,
                     duplicate: appended.duplicate,
                 });
-                self.knows(&appended.room, appended.offset);
+                self.knows(record, &appended.room, appended.offset);
             }
             Some(Answer::RoomCreated(created)) => {
-                settle(Outcome::Done);
-                // The server may have derived the room's id.
-                if let (Some(index), Some(room)) = (operation, &created.room) {
-                    self.operations[index].room = self.rooms.number(&room.id);
-                }
+                let room = created.room.as_ref().map_or("", |room| room.id.as_str());
+                self.created(record, &ack.id, room);
             }
             Some(Answer::Joined(joined)) => {
                 settle(Outcome::Done);
                 if let Some(room) = &joined.room {
-                    self.knows(&room.id, joined.head);
+                    self.knows(record, &room.id, joined.head);
                 }
             }
             Some(Answer::History(page)) => {
-                self.knows(&page.room, page.head);
+                self.knows(record, &page.room, page.head);
                 if judge {
                     self.read(page);
+                }
+            }
+            Some(Answer::Rooms(page)) => {
+                for summary in &page.rooms {
+                    if let Some(room) = &summary.room {
+                        self.room(&room.id);
+                    }
                 }
             }
             _ => settle(Outcome::Done),
         }
     }
 
-    fn knows(&mut self, room: &str, offset: u64) {
-        let room = self.rooms.number(room);
-        let known = self.known.entry(room).or_default();
-        *known = offset.max(*known);
+    /// The server may have derived the room's id.
+    fn created(&mut self, record: &Record, id: &str, room: &str) {
+        let number = self.room(room);
+        let session = self.open.get(&(record.client, record.session));
+        let asked = session.and_then(|session| session.get(id)).copied();
+        let Some(operation) = self.ended(record, id) else {
+            return;
+        };
+        operation.outcome = Outcome::Done;
+        if asked.is_some_and(|(asked, _)| asked != number) {
+            let there = Operation {
+                outcome: std::mem::replace(&mut operation.outcome, Outcome::Elsewhere),
+                ..*operation
+            };
+            self.by_room[number as usize].operations.push(there);
+        }
+    }
+
+    fn knows(&mut self, record: &Record, room: &str, offset: u64) {
+        let room = self.room(room);
+        let known = &mut self.by_room[room as usize].known;
+        known.raise(record.at, offset);
     }
 
     fn read(&mut self, page: &v1::HistoryPage) {
-        let room = self.rooms.number(&page.room);
-        let read = self.finals.entry(room).or_default();
+        let room = self.room(&page.room);
+        let read = &mut self.by_room[room as usize].read;
+        let read = read.get_or_insert_default();
         read.head = read.head.max(page.head);
         let mut last = 0;
         for event in &page.events {
@@ -197,12 +271,16 @@ impl Facts {
                 read.disorder.push((event.offset, Disorder::StepsBack));
             }
             last = last.max(event.offset);
-            read.events.insert(event.offset, event.clone());
+            let entry = Entry::of(event, &mut self.people, &mut self.emoji);
+            read.entries.push((event.offset, entry));
+            if let Some(membership) = Membership::of(event, &mut self.people) {
+                read.memberships.insert(event.offset, membership);
+            }
         }
     }
 }
 
-/// Whether a command's operation may become at most one event without being told its offset.
+/// Whether a command's operation may become an event without being told its offset.
 pub(super) fn answers_without_offset(kind: Kind) -> bool {
     matches!(kind, Kind::Open | Kind::Join | Kind::Leave)
 }

@@ -1,39 +1,48 @@
 //! What clients were told when they asked: pages, cursors, unread, and their state at the end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::Frame};
 
 use super::{
-    content::{describe, hash},
+    content::{actor, describe},
     facts::is_read,
+    log::Entry,
     report::{Report, Verdict},
+    state::{difference, is_folded},
     streams::seen,
+    timeline::Timeline,
     writes::Judged,
 };
 use crate::{
-    client::{Command, command::room_of},
+    client::Command,
     history::{Record, What},
+    replica::MessageState,
 };
 
 #[derive(Debug)]
 pub(super) struct Reads<'a> {
     judged: &'a Judged,
-    questions: HashMap<(u32, String), Question>,
-    /// The highest offset of a room anybody knows.
-    known: HashMap<String, u64>,
-    /// The highest cursor acknowledged, by user and room.
-    cursors: HashMap<String, HashMap<String, u64>>,
+    /// Counts records.
+    now: u64,
+    /// Of sessions that stand, by frame id.
+    questions: HashMap<(u32, u32), HashMap<String, Question>>,
+    /// When those were asked.
+    asked_at: BTreeSet<u64>,
+    /// By room: the highest offset anybody knows.
+    known: HashMap<u32, Timeline>,
+    /// By user and room: the highest cursor acknowledged.
+    cursors: HashMap<(u32, u32), Timeline>,
 }
 
-/// A question without an answer yet, with what was known when it was asked.
+/// A question without an answer yet.
 #[derive(Debug)]
 struct Question {
     command: Command,
-    /// By room: head and the user's cursor.
-    floors: BTreeMap<String, Floor>,
+    at: u64,
 }
 
+/// What was known when a question was asked.
 #[derive(Clone, Copy, Debug, Default)]
 struct Floor {
     head: u64,
@@ -44,82 +53,91 @@ impl<'a> Reads<'a> {
     pub(super) fn new(judged: &'a Judged) -> Self {
         Self {
             judged,
+            now: 0,
             questions: HashMap::new(),
+            asked_at: BTreeSet::new(),
             known: HashMap::new(),
             cursors: HashMap::new(),
         }
     }
 
-    fn user(&self, record: &Record) -> &'a str {
-        let judged = self.judged;
-        judged.users.get(&record.client).map_or("", String::as_str)
-    }
-
     pub(super) fn judge(&mut self, record: &Record, report: &mut Report) {
+        self.now += 1;
         match &record.what {
             What::Sent(frame) => self.asked(record, frame),
             What::Received(frame) => match &frame.frame {
                 Some(Frame::Event(event)) => self.knows(&event.room, event.offset),
                 Some(Frame::Ack(ack)) => self.answered(record, ack, report),
                 Some(Frame::Error(error)) => {
-                    self.questions.remove(&(record.client, error.id.clone()));
+                    self.take(record, &error.id);
                 }
                 _ => {}
             },
             What::Replica(replica) => {
-                if let Some(log) = self.judged.logs.get(replica.room())
+                if let Some(log) = self.judged.log(replica.room())
                     && !log.wrong
-                    && let Some(want) = &log.replica
                 {
                     report.totals.replicas += 1;
-                    if let Some(difference) = replica.difference(want) {
+                    if let Some(difference) = difference(log, self.judged, replica) {
                         let what =
                             format!("the client's state differs from the log's: {difference}");
                         report.found(Verdict::Divergent, seen(record, replica.room(), what));
                     }
                 }
             }
-            What::Opened { .. } | What::GaveUp { .. } | What::Closed(_) => {}
+            // No answer comes after the end of a session.
+            What::Closed(_) => {
+                let session = self.questions.remove(&(record.client, record.session));
+                for question in session.into_iter().flat_map(HashMap::into_values) {
+                    self.asked_at.remove(&question.at);
+                }
+            }
+            What::Opened { .. } | What::GaveUp { .. } => {}
         }
     }
 
     fn asked(&mut self, record: &Record, frame: &v1::ClientFrame) {
-        let Some(command) = frame.command.as_ref().filter(|command| is_read(command)) else {
-            return;
+        if let Some(command) = frame.command.as_ref().filter(|command| is_read(command)) {
+            let question = Question {
+                command: command.clone(),
+                at: self.now,
+            };
+            self.asked_at.insert(self.now);
+            let session = self.questions.entry((record.client, record.session));
+            session.or_default().insert(frame.id.clone(), question);
+        }
+    }
+
+    fn take(&mut self, record: &Record, id: &str) -> Option<Question> {
+        let session = self.questions.get_mut(&(record.client, record.session))?;
+        let question = session.remove(id)?;
+        self.asked_at.remove(&question.at);
+        Some(question)
+    }
+
+    fn floor(&self, record: &Record, question: Option<&Question>, room: &str) -> Floor {
+        let room = self.judged.rooms.find(room);
+        let (Some(question), Some(room)) = (question, room) else {
+            return Floor::default();
         };
-        let user = self.user(record);
-        let rooms: Vec<&str> = match room_of(command) {
-            Some(room) => vec![room],
-            None => self.known.keys().map(String::as_str).collect(),
-        };
-        let cursors = self.cursors.get(user);
-        let floors = rooms
-            .into_iter()
-            .map(|room| {
-                let floor = Floor {
-                    head: self.known.get(room).copied().unwrap_or(0),
-                    cursor: cursors.and_then(|c| c.get(room)).copied().unwrap_or(0),
-                };
-                (room.to_owned(), floor)
-            })
-            .collect();
-        let question = Question {
-            command: command.clone(),
-            floors,
-        };
-        self.questions
-            .insert((record.client, frame.id.clone()), question);
+        let head = self.known.get(&room);
+        let user = self.judged.user(record);
+        let cursor = user.and_then(|user| self.cursors.get(&(user, room)));
+        Floor {
+            head: head.map_or(0, |line| line.at(question.at)),
+            cursor: cursor.map_or(0, |line| line.at(question.at)),
+        }
     }
 
     fn answered(&mut self, record: &Record, ack: &v1::Ack, report: &mut Report) {
-        let question = self.questions.remove(&(record.client, ack.id.clone()));
+        let question = self.take(record, &ack.id);
         match &ack.result {
             Some(Answer::Appended(appended)) => {
                 self.knows(&appended.room, appended.offset);
                 // A message moves its sender's own cursor; other changes do not.
-                let message = self.judged.logs.get(&appended.room).is_some_and(|log| {
+                let message = self.judged.log(&appended.room).is_some_and(|log| {
                     let entry = log.entry(appended.offset);
-                    entry.is_some_and(|e| matches!(e.event.body, Some(Body::Message(_))))
+                    entry.is_some_and(Entry::is_message)
                 });
                 if message {
                     self.cursor_is(record, &appended.room, appended.offset);
@@ -129,7 +147,7 @@ impl<'a> Reads<'a> {
                 let Some(room) = joined.room.as_ref().map(|room| room.id.as_str()) else {
                     return;
                 };
-                let floor = floor(question.as_ref(), room);
+                let floor = self.floor(record, question.as_ref(), room);
                 self.head(record, room, joined.head, floor, report);
                 let raw = matches!(
                     question.as_ref().map(|question| &question.command),
@@ -146,7 +164,7 @@ impl<'a> Reads<'a> {
                 self.unread(record, room, joined.cursor, heads, joined.unread, report);
             }
             Some(Answer::Cursor(cursor)) => {
-                let floor = floor(question.as_ref(), &cursor.room);
+                let floor = self.floor(record, question.as_ref(), &cursor.room);
                 let asked = match question.as_ref().map(|question| &question.command) {
                     Some(Command::MarkRead(read)) => read.offset,
                     _ => 0,
@@ -156,11 +174,8 @@ impl<'a> Reads<'a> {
                     ..floor
                 };
                 self.cursor(record, &cursor.room, cursor.offset, least, report);
-                let possible = self
-                    .judged
-                    .logs
-                    .get(&cursor.room)
-                    .map_or(0, |log| log.head_possible_at(record.at));
+                let log = self.judged.log(&cursor.room);
+                let possible = log.map_or(0, |log| log.head_possible_at(record.at));
                 let heads = (floor.head.max(cursor.offset), possible);
                 self.unread(
                     record,
@@ -176,7 +191,7 @@ impl<'a> Reads<'a> {
                     let Some(room) = summary.room.as_ref().map(|room| room.id.as_str()) else {
                         continue;
                     };
-                    let floor = floor(question.as_ref(), room);
+                    let floor = self.floor(record, question.as_ref(), room);
                     self.head(record, room, summary.head, floor, report);
                     self.cursor(record, room, summary.cursor, floor, report);
                     let heads = (summary.head, summary.head);
@@ -184,14 +199,11 @@ impl<'a> Reads<'a> {
                 }
             }
             Some(Answer::History(page)) => {
-                let Some(Question {
-                    command: Command::History(asked),
-                    floors,
-                }) = question
+                let floor = self.floor(record, question.as_ref(), &page.room);
+                let Some(Command::History(asked)) = question.map(|question| question.command)
                 else {
                     return;
                 };
-                let floor = floors.get(&page.room).copied().unwrap_or_default();
                 self.head(record, &page.room, page.head, floor, report);
                 self.page(record, &asked, page, report);
             }
@@ -199,30 +211,32 @@ impl<'a> Reads<'a> {
         }
     }
 
+    /// When the oldest question without an answer was asked.
+    fn oldest(&self) -> u64 {
+        self.asked_at.first().copied().unwrap_or(self.now)
+    }
+
     fn knows(&mut self, room: &str, offset: u64) {
-        match self.known.get_mut(room) {
-            Some(known) => *known = offset.max(*known),
-            None => {
-                self.known.insert(room.to_owned(), offset);
-            }
+        let oldest = self.oldest();
+        if let Some(room) = self.judged.rooms.find(room) {
+            let known = self.known.entry(room).or_default();
+            known.raise(self.now, offset, oldest);
         }
     }
 
     fn cursor_is(&mut self, record: &Record, room: &str, cursor: u64) {
-        let user = self.user(record);
-        let known = self
-            .cursors
-            .entry(user.to_owned())
-            .or_default()
-            .entry(room.to_owned())
-            .or_default();
-        *known = cursor.max(*known);
+        let oldest = self.oldest();
+        let room = self.judged.rooms.find(room);
+        if let (Some(user), Some(room)) = (self.judged.user(record), room) {
+            let known = self.cursors.entry((user, room)).or_default();
+            known.raise(self.now, cursor, oldest);
+        }
     }
 
     fn head(&mut self, record: &Record, room: &str, head: u64, floor: Floor, report: &mut Report) {
         self.knows(room, head);
         // A lost event is a violation of its own; an answer without it only repeats that.
-        let lost = self.judged.logs.get(room).is_some_and(|log| log.wrong);
+        let lost = self.judged.log(room).is_some_and(|log| log.wrong);
         if head < floor.head && !lost {
             let what = format!(
                 "answered at head {head}, but offset {} was known before the question",
@@ -256,14 +270,15 @@ impl<'a> Reads<'a> {
         answer: u64,
         report: &mut Report,
     ) {
-        let Some(log) = self.judged.logs.get(room).filter(|log| !log.wrong) else {
+        let log = self.judged.log(room).filter(|log| !log.wrong);
+        let (Some(log), Some(user)) = (log, self.judged.user(record)) else {
             return;
         };
         report.totals.unread_checked += 1;
-        let user = self.user(record);
         if !log.unread_possible(user, cursor, heads, answer) {
             let what = format!(
-                "unread {answer} of {user:?} with cursor {cursor}: at head {} it is {}, at head {} it is {}",
+                "unread {answer} of {:?} with cursor {cursor}: at head {} it is {}, at head {} it is {}",
+                self.judged.people.name(user),
                 heads.0,
                 log.unread(user, cursor, heads.0),
                 heads.1,
@@ -300,11 +315,7 @@ impl<'a> Reads<'a> {
             .windows(2)
             .find(|pair| pair[1].offset > pair[0].offset + 1)
             .map(|pair| pair[0].offset + 1);
-        let wrong = self
-            .judged
-            .logs
-            .get(&page.room)
-            .is_some_and(|log| log.wrong);
+        let wrong = self.judged.log(&page.room).is_some_and(|log| log.wrong);
         if let Some(missing) = due.or(hole).filter(|_| !wrong) {
             let what = format!("a page lacks offset {missing}");
             report.found(Verdict::Gap, seen(record, &page.room, what));
@@ -321,7 +332,7 @@ impl<'a> Reads<'a> {
         head: u64,
         report: &mut Report,
     ) {
-        let Some(log) = self.judged.logs.get(room).filter(|log| !log.wrong) else {
+        let Some(log) = self.judged.log(room).filter(|log| !log.wrong) else {
             return;
         };
         for event in events {
@@ -338,51 +349,28 @@ impl<'a> Reads<'a> {
                 report.found(Verdict::Phantom, seen(record, room, what));
                 continue;
             };
-            let reactions: BTreeMap<_, _> = message
-                .reactions
-                .iter()
-                .filter(|reaction| !reaction.users.is_empty())
-                .map(|reaction| {
-                    (
-                        reaction.emoji.clone(),
-                        reaction.users.iter().cloned().collect(),
-                    )
-                })
-                .collect();
-            let same = if want.deleted {
-                message.deleted && message.text.is_empty()
-            } else {
-                !message.deleted
-                    && message.edited_ms == want.edited_ms
-                    && want.text.is_none_or(|text| text == hash(&message.text))
-                    && reactions == want.reactions
-            };
-            if event.epoch != entry.event.epoch || event.time_ms != entry.event.time_ms {
+            let told = MessageState::new(actor(event), message);
+            let same = is_folded(&told, &want, self.judged);
+            if !entry.is_of(event) {
                 let what = format!(
                     "read {}, but the log holds {}",
                     describe(event),
-                    describe(&entry.event)
+                    entry.describe(event.offset, &self.judged.people)
                 );
                 report.found(Verdict::Phantom, seen(record, room, what));
             } else if !same {
                 let what = format!(
-                    "message {} read at head {head} is not how the log folds to there: edited {} against {}, deleted {} against {}, reactions {reactions:?} against {:?}, or another text",
+                    "message {} read at head {head} is not how the log folds to there: edited {} against {}, deleted {} against {}, reactions {:?} against {:?}, or another text",
                     event.offset,
                     message.edited_ms,
                     want.edited_ms,
                     message.deleted,
                     want.deleted,
-                    want.reactions
+                    told.reactions,
+                    self.judged.named(&want.reactions)
                 );
                 report.found(Verdict::Divergent, seen(record, room, what));
             }
         }
     }
-}
-
-fn floor(question: Option<&Question>, room: &str) -> Floor {
-    question
-        .and_then(|question| question.floors.get(room))
-        .copied()
-        .unwrap_or_default()
 }

@@ -7,10 +7,12 @@ use crate::limits::EXAMPLES_MAX;
 /// Each way in which a history can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// Acknowledged, but the final log does not hold it at its offset with its content.
+    /// Acknowledged, but the final log does not hold it (at its offset with its content, where the
+    /// answer names an offset).
     Lost,
     /// One `clientId`, or one operation, at two offsets; or an event delivered twice in one
-    /// session beyond what resuming allows.
+    /// session beyond what resuming allows; or somebody joined who was a member, or left who was
+    /// none.
     Duplicate,
     /// Delivered or acknowledged in another order than the log's; or an operation that began
     /// after another's event was known, at a lower offset.
@@ -24,12 +26,14 @@ pub enum Verdict {
     CursorBackwards,
     /// An unread count that no head between question and answer explains.
     UnreadWrong,
-    /// A client's state, or a page's folded messages, that differ from the final log folded.
+    /// A client's state, or a page's folded messages, that differ from the final log folded; or
+    /// whom an answer takes for a member, and of how many it tells.
     Divergent,
     /// A retry with the same `clientId` and content answered with another offset or refused, or
     /// other content accepted under a used `clientId`.
     Conflict,
-    /// An answer that ends before what was known when the question was asked.
+    /// An answer that ends before what was known when the question was asked, or refuses a member
+    /// as none.
     Stale,
 }
 
@@ -119,10 +123,48 @@ pub struct Totals {
     pub read: u64,
     /// Unread answers held against the log.
     pub unread_checked: u64,
+    /// Answers about members held against the log.
+    pub members_checked: u64,
     /// Replicas compared.
     pub replicas: u64,
     /// Sessions opened.
     pub sessions: u64,
+}
+
+impl Totals {
+    /// Counts those of another history too.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            records,
+            rooms,
+            log_events,
+            changes,
+            acked,
+            refused,
+            unknown_happened,
+            unknown_not_happened,
+            delivered,
+            read,
+            unread_checked,
+            members_checked,
+            replicas,
+            sessions,
+        } = other;
+        self.records += records;
+        self.rooms += rooms;
+        self.log_events += log_events;
+        self.changes += changes;
+        self.acked += acked;
+        self.refused += refused;
+        self.unknown_happened += unknown_happened;
+        self.unknown_not_happened += unknown_not_happened;
+        self.delivered += delivered;
+        self.read += read;
+        self.unread_checked += unread_checked;
+        self.members_checked += members_checked;
+        self.replicas += replicas;
+        self.sessions += sessions;
+    }
 }
 
 /// The judgement of a history.
@@ -203,6 +245,7 @@ impl fmt::Display for Report {
             ("events delivered", t.delivered),
             ("events read in pages", t.read),
             ("unread answers", t.unread_checked),
+            ("membership answers", t.members_checked),
             ("replicas compared", t.replicas),
         ] {
             writeln!(f, "{word:<24}{count:>12}")?;

@@ -1,14 +1,14 @@
 //! Right histories, made by a simulated server and network: random interleavings, answers and
 //! commands lost with their connection, answers that leave it open, retries, several devices.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fastrand::Rng;
 use rookery_proto::v1::{self, ack::Result as Answer, error::Code, server_frame::Frame};
 
 use crate::{
     client::{Closed, Command, command},
-    fake::Model,
+    fake::{Model, who_left},
     history::{Purpose, Record, What},
     limits::PAGE_EVENTS,
     replica::Replica,
@@ -52,6 +52,8 @@ struct Client {
     pending: BTreeMap<u64, Command>,
     retries: VecDeque<Command>,
     replicas: BTreeMap<String, Replica>,
+    /// Rooms its user left, as far as it knows.
+    away: BTreeSet<String>,
     next_id: u64,
     last_send: Option<Command>,
 }
@@ -130,6 +132,9 @@ impl Simulation {
         let Some(replica) = me.replicas.get(room) else {
             return;
         };
+        if me.away.contains(room) && self.random.bool() {
+            return self.come_back(client, room);
+        }
         // A user presses send twice: the same command again, also after its ack.
         if let Some(again) = me.last_send.clone().filter(|_| self.random.u8(0..12) == 0) {
             return self.invoke(client, again);
@@ -137,6 +142,7 @@ impl Simulation {
         let weights = Weights {
             rooms: 6,
             history: 6,
+            leave: 3,
             ..Weights::default()
         };
         self.serial += 1;
@@ -177,6 +183,9 @@ impl Simulation {
             for listener in &mut self.clients {
                 if listener.connected && listener.listens.contains(&event.room) {
                     listener.downward.push_back(Frame::Event(event.clone()));
+                }
+                if who_left(&event) == Some(listener.user.as_str()) {
+                    listener.listens.retain(|room| *room != event.room);
                 }
             }
         }
@@ -222,20 +231,30 @@ impl Simulation {
         match frame {
             Frame::Ack(ack) => {
                 let command = me.pending.remove(&ack.id.parse().unwrap()).unwrap();
-                if let (Command::Join(join), Some(Answer::Joined(joined))) = (command, &ack.result)
-                {
-                    let after = match join.from {
-                        Some(v1::join::From::AfterOffset(after)) => Some(after),
-                        _ => None,
-                    };
-                    me.replicas
-                        .entry(join.room.clone())
-                        .or_insert_with(|| Replica::new(&join.room))
-                        .join(joined, after);
+                match (command, &ack.result) {
+                    (Command::Join(join), Some(Answer::Joined(joined))) => {
+                        let after = match join.from {
+                            Some(v1::join::From::AfterOffset(after)) => Some(after),
+                            _ => None,
+                        };
+                        me.away.remove(&join.room);
+                        me.replicas
+                            .entry(join.room.clone())
+                            .or_insert_with(|| Replica::new(&join.room))
+                            .join(joined, after);
+                    }
+                    (Command::Leave(leave), _) => {
+                        me.away.insert(leave.room);
+                    }
+                    _ => {}
                 }
             }
             Frame::Error(error) => {
                 let command = me.pending.remove(&error.id.parse().unwrap()).unwrap();
+                if error.code() == Code::NotMember {
+                    let room = command::room_of(&command).unwrap();
+                    me.away.insert(room.to_owned());
+                }
                 let again = matches!(command, Command::Send(_) | Command::Join(_));
                 if error.code() == Code::Unavailable && again {
                     me.retries.push_back(command);
@@ -243,6 +262,9 @@ impl Simulation {
             }
             Frame::Event(event) => {
                 me.replicas.get_mut(&event.room).unwrap().apply(&event);
+                if who_left(&event) == Some(me.user.as_str()) {
+                    me.away.insert(event.room);
+                }
             }
             _ => {}
         }
@@ -279,6 +301,7 @@ impl Simulation {
         let heads: Vec<(String, u64)> = me
             .replicas
             .iter()
+            .filter(|(room, _)| !me.away.contains(*room))
             .map(|(room, replica)| (room.clone(), replica.head()))
             .collect();
         self.record(
@@ -290,8 +313,18 @@ impl Simulation {
             },
         );
         for (room, head) in heads {
-            self.invoke(client, command::join_after(&room, head));
+            self.invoke(client, command::resume(&room, head));
         }
+    }
+
+    fn come_back(&mut self, client: usize, room: &str) {
+        let at = self.clients[client].replicas[room].head();
+        let join = if self.random.u8(0..4) == 0 {
+            command::join_last(room, 10)
+        } else {
+            command::join_after(room, at)
+        };
+        self.invoke(client, join);
     }
 
     fn drain(&mut self) {
@@ -312,6 +345,12 @@ impl Simulation {
         for client in 0..self.clients.len() {
             if !self.clients[client].connected {
                 self.connect(client);
+            }
+        }
+        self.drain();
+        for client in 0..self.clients.len() {
+            for room in std::mem::take(&mut self.clients[client].away) {
+                self.come_back(client, &room);
             }
         }
         self.drain();

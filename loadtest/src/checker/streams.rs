@@ -12,15 +12,22 @@ use super::{
 use crate::{
     client::Command,
     history::{Record, What},
+    limits::HOLES_MAX,
 };
 
 #[derive(Debug)]
 pub(super) struct Streams<'a> {
     judged: &'a Judged,
-    /// By client, session and room.
-    streams: HashMap<(u32, u32, String), Stream>,
-    /// Joins without an answer yet: what they asked to resume after.
-    joins: HashMap<(u32, String), Option<u64>>,
+    /// By client and number; those that stand.
+    sessions: HashMap<(u32, u32), Session>,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    /// By room.
+    streams: HashMap<u32, Stream>,
+    /// Joins without an answer yet, by frame id: what they asked to resume after.
+    joins: HashMap<String, Option<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +46,7 @@ impl<'a> Streams<'a> {
     pub(super) fn new(judged: &'a Judged) -> Self {
         Self {
             judged,
-            streams: HashMap::new(),
-            joins: HashMap::new(),
+            sessions: HashMap::new(),
         }
     }
 
@@ -52,7 +58,8 @@ impl<'a> Streams<'a> {
                         Some(v1::join::From::AfterOffset(after)) => Some(after),
                         _ => None,
                     };
-                    self.joins.insert((record.client, frame.id.clone()), after);
+                    let session = self.session(record);
+                    session.joins.insert(frame.id.clone(), after);
                 }
             }
             What::Received(frame) => match &frame.frame {
@@ -61,9 +68,10 @@ impl<'a> Streams<'a> {
                 Some(Frame::Notice(v1::Notice {
                     body: Some(notice::Body::ResumeRoom(resume)),
                 })) => {
-                    let stream = self.stream(record, &resume.room);
-                    stream.loose = true;
-                    stream.missing.clear();
+                    if let Some(stream) = self.stream(record, &resume.room) {
+                        stream.loose = true;
+                        stream.missing.clear();
+                    }
                 }
                 _ => {}
             },
@@ -72,19 +80,26 @@ impl<'a> Streams<'a> {
         }
     }
 
-    fn stream(&mut self, record: &Record, room: &str) -> &mut Stream {
-        self.streams
-            .entry((record.client, record.session, room.to_owned()))
-            .or_insert_with(|| Stream {
-                loose: true,
-                ..Stream::default()
-            })
+    fn session(&mut self, record: &Record) -> &mut Session {
+        let session = (record.client, record.session);
+        self.sessions.entry(session).or_default()
+    }
+
+    fn stream(&mut self, record: &Record, room: &str) -> Option<&mut Stream> {
+        let room = self.judged.rooms.find(room)?;
+        let streams = &mut self.session(record).streams;
+        Some(streams.entry(room).or_insert_with(|| Stream {
+            loose: true,
+            ..Stream::default()
+        }))
     }
 
     fn event(&mut self, record: &Record, event: &v1::Event, report: &mut Report) {
         report.totals.delivered += 1;
         self.content(record, event, report);
-        let stream = self.stream(record, &event.room);
+        let Some(stream) = self.stream(record, &event.room) else {
+            return;
+        };
         let offset = event.offset;
         let wrong = if stream.missing.remove(&offset) {
             Some((
@@ -98,7 +113,8 @@ impl<'a> Streams<'a> {
             ))
         } else {
             if !stream.loose {
-                stream.missing.extend(stream.position + 1..offset);
+                let missing = stream.position + 1..offset;
+                stream.missing.extend(missing.take(HOLES_MAX as usize));
             }
             stream.position = offset;
             None
@@ -111,7 +127,9 @@ impl<'a> Streams<'a> {
     fn ack(&mut self, record: &Record, ack: &v1::Ack, report: &mut Report) {
         match &ack.result {
             Some(Answer::Appended(appended)) if appended.offset > 0 && !appended.duplicate => {
-                let stream = self.stream(record, &appended.room);
+                let Some(stream) = self.stream(record, &appended.room) else {
+                    return;
+                };
                 let before = std::mem::replace(&mut stream.acked, appended.offset);
                 if appended.offset < before {
                     let what = format!(
@@ -122,7 +140,7 @@ impl<'a> Streams<'a> {
                 }
             }
             Some(Answer::Joined(joined)) => {
-                let after = self.joins.remove(&(record.client, ack.id.clone()));
+                let after = self.session(record).joins.remove(&ack.id);
                 self.joined(record, joined, after.flatten(), report);
             }
             _ => {}
@@ -136,11 +154,11 @@ impl<'a> Streams<'a> {
         after: Option<u64>,
         report: &mut Report,
     ) {
-        let Some(room) = joined.room.as_ref().map(|room| room.id.clone()) else {
+        let Some(room) = joined.room.as_ref().map(|room| room.id.as_str()) else {
             return;
         };
         report.totals.delivered += joined.events.len() as u64;
-        let mut gap = |what: String| report.found(Verdict::Gap, seen(record, &room, what));
+        let mut gap = |what: String| report.found(Verdict::Gap, seen(record, room, what));
         let mut expected = match after {
             Some(after) if !joined.reset => {
                 if after > joined.head {
@@ -174,7 +192,9 @@ impl<'a> Streams<'a> {
                 self.content(record, event, report);
             }
         }
-        let fresh = self.stream(record, &room);
+        let Some(fresh) = self.stream(record, room) else {
+            return;
+        };
         let stream = std::mem::take(fresh);
         *fresh = Stream {
             position: joined.head.max(stream.position),
@@ -183,12 +203,12 @@ impl<'a> Streams<'a> {
             acked: stream.acked,
         };
         // Joining again heals the client, not the stream that had the hole.
-        never_came(record.client, record.at, &room, &stream, report);
+        never_came(record.client, record.at, room, &stream, report);
     }
 
     /// Whether a raw event is the one the log holds.
     fn content(&self, record: &Record, event: &v1::Event, report: &mut Report) {
-        let Some(log) = self.judged.logs.get(&event.room) else {
+        let Some(log) = self.judged.log(&event.room) else {
             return;
         };
         if log.holds(event) || log.lost.contains(&event.offset) {
@@ -198,7 +218,7 @@ impl<'a> Streams<'a> {
             Some(entry) => format!(
                 "delivered {}, but the log holds {} (or another text or time)",
                 describe(event),
-                describe(&entry.event)
+                entry.describe(event.offset, &self.judged.people)
             ),
             // The hole itself is already a violation.
             None if event.offset <= log.head() => return,
@@ -212,18 +232,18 @@ impl<'a> Streams<'a> {
     }
 
     fn close(&mut self, record: &Record, report: &mut Report) {
-        let who = (record.client, record.session);
-        let ended = self
-            .streams
-            .extract_if(|(client, session, _), _| (*client, *session) == who);
-        for ((client, _, room), stream) in ended {
-            never_came(client, record.at, &room, &stream, report);
+        let session = self.sessions.remove(&(record.client, record.session));
+        for (room, stream) in session.into_iter().flat_map(|session| session.streams) {
+            let room = self.judged.rooms.name(room);
+            never_came(record.client, record.at, room, &stream, report);
         }
     }
 
     pub(super) fn finish(self, report: &mut Report) {
-        for ((client, _, room), stream) in &self.streams {
-            never_came(*client, 0, room, stream, report);
+        for ((client, _), session) in &self.sessions {
+            for (room, stream) in &session.streams {
+                never_came(*client, 0, self.judged.rooms.name(*room), stream, report);
+            }
         }
     }
 }

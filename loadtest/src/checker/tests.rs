@@ -1,6 +1,9 @@
 //! Right histories are sound; each named fault is found, and nothing else is said of it.
 
+mod again;
 mod faults;
+mod made;
+mod redacted;
 
 use proptest::prelude::*;
 

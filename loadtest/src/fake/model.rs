@@ -51,6 +51,14 @@ impl Outcome {
     }
 }
 
+/// Who stopped being a member by this event.
+pub(crate) fn who_left(event: &v1::Event) -> Option<&str> {
+    match event.body.as_ref()? {
+        Body::MemberLeft(left) => Some(left.user.as_ref()?.id.as_str()),
+        _ => None,
+    }
+}
+
 impl Model {
     pub(crate) fn open_room(&mut self, room: &str, owner: &str, members: &[&str]) {
         let command = crate::client::command::create_group(room, true, members, "");
@@ -244,6 +252,8 @@ impl Room {
         v1::RoomSummary {
             room: Some(v1::Room {
                 id: self.id.clone(),
+                kind: v1::room::Kind::Group.into(),
+                member_count: u32::try_from(self.members.len()).unwrap(),
                 ..v1::Room::default()
             }),
             head: self.head(),
@@ -257,10 +267,11 @@ impl Room {
         if let Command::Join(join) = command {
             return self.join(user, join, time_ms);
         }
-        if !self.members.contains(user) && !matches!(command, Command::History(_)) {
+        if !self.members.contains(user) {
             return Outcome::refuse(Code::NotMember);
         }
         match command {
+            Command::Leave(leave) => self.leave(user, leave, time_ms),
             Command::Send(send) => self.send(user, send, time_ms),
             Command::Edit(edit) => self.mark(user, edit.target, time_ms, |m| {
                 if m.sender != user {
@@ -350,6 +361,17 @@ impl Room {
             })),
             events,
         }
+    }
+
+    fn leave(&mut self, user: &str, leave: &v1::Leave, time_ms: u64) -> Outcome {
+        let mut outcome = Outcome::answer(Answer::Done(v1::Done {}));
+        if !leave.session_only {
+            self.members.remove(user);
+            let user_left = Some(person(user));
+            let body = Body::MemberLeft(v1::MemberLeft { user: user_left });
+            outcome.events.push(self.append(user, body, time_ms));
+        }
+        outcome
     }
 
     fn send(&mut self, user: &str, send: &v1::Send, time_ms: u64) -> Outcome {

@@ -23,7 +23,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::Model;
+use super::{Model, who_left};
 use crate::client::{Command, Encoding, ServerAddress};
 
 /// Ends with its value.
@@ -59,6 +59,7 @@ struct State {
 }
 
 struct Session {
+    user: String,
     rooms: BTreeSet<String>,
     out: mpsc::UnboundedSender<Frame>,
 }
@@ -183,6 +184,7 @@ impl Shared {
         state.sessions.insert(
             session,
             Session {
+                user: name.to_owned(),
                 rooms: BTreeSet::new(),
                 out: out.clone(),
             },
@@ -206,7 +208,7 @@ impl Shared {
         let outcome = state.model.apply(user, &command);
         for event in outcome.events {
             let mut fault = state.fault.take();
-            for listener in state.sessions.values() {
+            for listener in state.sessions.values_mut() {
                 if listener.rooms.contains(&event.room) {
                     let times = match fault.take() {
                         Some(Fault::Skipped) => 0,
@@ -217,6 +219,9 @@ impl Shared {
                         // Its task ended just now.
                         let _ = listener.out.send(Frame::Event(event.clone()));
                     }
+                }
+                if who_left(&event) == Some(listener.user.as_str()) {
+                    listener.rooms.remove(&event.room);
                 }
             }
         }

@@ -130,6 +130,7 @@ async fn write(
         history: 0,
         rooms: 0,
         rejoin: 0,
+        leave: 0,
         ..Weights::default()
     };
     for _ in 0..REFUSALS_MAX {

@@ -1,6 +1,7 @@
 //! What a random client does next.
 
 use fastrand::Rng;
+use serde::Deserialize;
 
 use crate::{
     client::command::{self, Command},
@@ -8,7 +9,8 @@ use crate::{
 };
 
 /// How often each command is chosen, relative to the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Weights {
     /// New messages.
     pub send: u32,
@@ -28,6 +30,8 @@ pub struct Weights {
     pub rooms: u32,
     /// Joins again, resuming from where the client stands.
     pub rejoin: u32,
+    /// The user stops being a member.
+    pub leave: u32,
 }
 
 impl Default for Weights {
@@ -42,6 +46,7 @@ impl Default for Weights {
             history: 4,
             rooms: 1,
             rejoin: 1,
+            leave: 1,
         }
     }
 }
@@ -52,20 +57,30 @@ const EMOJI: [&str; 4] = ["👍", "🎉", "❤️", "👀"];
 const RECENT_MESSAGES: usize = 40;
 
 impl Weights {
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        [
+            self.send,
+            self.edit,
+            self.delete,
+            self.react,
+            self.unreact,
+            self.mark_read,
+            self.history,
+            self.rooms,
+            self.rejoin,
+            self.leave,
+        ]
+        .into_iter()
+        .fold(0, u32::saturating_add)
+    }
+
     /// Chooses a command for `user` in the replica's room. `serial` makes its text and client id
     /// unique for the user. Where there is no target for the chosen kind, it is a message.
     pub fn choose(&self, replica: &Replica, user: &str, serial: u64, random: &mut Rng) -> Command {
         let room = replica.room();
-        let total = self.send
-            + self.edit
-            + self.delete
-            + self.react
-            + self.unreact
-            + self.mark_read
-            + self.history
-            + self.rooms
-            + self.rejoin;
-        let mut pick = random.u32(0..total.max(1));
+        let mut pick = random.u32(0..self.total().max(1));
         let mut falls = |weight: u32| {
             let hit = pick < weight;
             pick = pick.wrapping_sub(weight);
@@ -101,8 +116,10 @@ impl Weights {
             })
         } else if falls(self.rooms) {
             Some(command::rooms("", 0))
-        } else {
+        } else if falls(self.rejoin) {
             Some(command::resume(room, replica.head()))
+        } else {
+            Some(command::leave(room, false))
         };
         chosen.unwrap_or_else(|| {
             command::send(

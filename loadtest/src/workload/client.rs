@@ -8,12 +8,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Progress, RunError, Workload, insist};
 use crate::{
-    client::command,
+    client::command::{self, Command},
     recorder::{RecordingClient, Step},
+    replica::Replica,
 };
 
 /// Messages a client that joins in the middle starts with.
 const JOIN_MESSAGES: u32 = 50;
+/// Of the commands chosen for a room that its user left, one in so many joins again.
+const COME_BACK_ONE_IN: u8 = 3;
 
 /// Joins all rooms and works until the workload's commands are used up and all answers are in.
 pub(super) async fn work(
@@ -104,10 +107,12 @@ impl Worker {
             if self.wanders() {
                 continue;
             }
-            if room_for_more && !paused && self.invoke().await {
+            // Before it goes away it waits for what is in flight.
+            let leaves = self.commands_to_wander == Some(0);
+            if room_for_more && !paused && !leaves && self.invoke().await {
                 continue;
             }
-            self.step(paused && room_for_more).await;
+            self.step(paused && room_for_more && !leaves).await;
         }
     }
 
@@ -143,10 +148,16 @@ impl Worker {
             let Some(replica) = self.client.replica(room) else {
                 return false;
             };
-            self.serial += 1;
-            let user = self.client.user();
-            let weights = &self.workload.weights;
-            let command = weights.choose(replica, user, self.serial, &mut self.random);
+            let away = self.client.is_absent(room) && !self.client.is_joining(room);
+            let command = if away && self.random.u8(0..COME_BACK_ONE_IN) == 0 {
+                enter(replica, &mut self.random)
+            } else {
+                // Also by one who left: it is to be refused.
+                self.serial += 1;
+                let user = self.client.user();
+                let weights = &self.workload.weights;
+                weights.choose(replica, user, self.serial, &mut self.random)
+            };
             self.client.invoke(command).await;
             self.progress.invoked_one();
             if let Some(commands) = &mut self.commands_to_wander {
@@ -217,6 +228,46 @@ impl Worker {
     }
 }
 
+/// Joins a room again: mostly from where the client stands, sometimes with a page.
+fn enter(replica: &Replica, random: &mut Rng) -> Command {
+    if random.u8(0..4) == 0 {
+        command::join_last(replica.room(), JOIN_MESSAGES)
+    } else {
+        command::join_after(replica.room(), replica.head())
+    }
+}
+
+/// Joins every room again that the client's user has left, on whatever device.
+///
+/// # Errors
+/// It could not, until the deadline.
+pub(super) async fn come_back(
+    client: &mut RecordingClient,
+    rooms: &[String],
+    deadline: Instant,
+) -> Result<(), RunError> {
+    for room in rooms {
+        loop {
+            let absent = client.is_absent(room);
+            let head = client.replica(room).map_or(0, Replica::head);
+            let ask = if absent {
+                command::join_after(room, head)
+            } else {
+                // Answers keep the room's order: a leave that is still to be seen comes first.
+                command::history_newest(room, 1)
+            };
+            match insist(client, ask, deadline).await {
+                Ok(_) if !absent && !client.is_absent(room) => break,
+                Ok(_) => {}
+                Err(RunError::Step { .. })
+                    if client.is_absent(room) && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Comes to the final heads, asks for unread once more, and records the replicas. Gives a line for
 /// each room that did not come to its head.
 pub(super) async fn settle(
@@ -226,8 +277,15 @@ pub(super) async fn settle(
 ) -> Vec<String> {
     let mut unsettled = Vec::new();
     for (room, head) in &heads {
-        if let Err(error) = client.settle(room, *head, deadline).await {
-            unsettled.push(error.to_string());
+        while let Err(error) = client.settle(room, *head, deadline).await {
+            // Its user came back elsewhere, and this session was told of the leave just now.
+            let at = client.replica(room).map_or(0, Replica::head);
+            let again = command::resume(room, at);
+            let late = Instant::now() >= deadline || !client.is_absent(room);
+            if late || insist(&mut client, again, deadline).await.is_err() {
+                unsettled.push(error.to_string());
+                break;
+            }
         }
     }
     for ask in [command::rooms("", 0)].into_iter().chain(

@@ -6,6 +6,8 @@
     reason = "faults share one type; some insert and remove records"
 )]
 
+mod members;
+
 use std::collections::HashMap;
 
 use fastrand::Rng;
@@ -18,14 +20,14 @@ use crate::{
         report::Report,
         writes::{self, Judged},
     },
-    client::Command,
+    client::{Command, command},
     history::{Record, What},
     replica::target,
 };
 
 type Inject = fn(&mut Vec<Record>, &mut Rng) -> Option<()>;
 
-pub(super) const FAULTS: [(&str, Verdict, Inject); 20] = [
+pub(super) const FAULTS: [(&str, Verdict, Inject); 24] = [
     (
         "acked event missing in the log",
         Verdict::Lost,
@@ -90,6 +92,26 @@ pub(super) const FAULTS: [(&str, Verdict, Inject); 20] = [
         retry_elsewhere,
     ),
     ("head told too low", Verdict::Stale, head_lowered),
+    (
+        "members miscounted",
+        Verdict::Divergent,
+        members::member_count_changed,
+    ),
+    (
+        "member refused as none",
+        Verdict::Stale,
+        members::member_refused,
+    ),
+    (
+        "leave acked that is not in the log",
+        Verdict::Lost,
+        members::leave_without_trace,
+    ),
+    (
+        "member joined again",
+        Verdict::Duplicate,
+        members::joined_again,
+    ),
 ];
 
 // ---- finding places ------------------------------------------------------------------------
@@ -175,6 +197,21 @@ fn final_pages<'a>(
         })
 }
 
+/// The final log, as it was read.
+fn final_events(records: &[Record], room: &str) -> Vec<v1::Event> {
+    let judge = judge_client(records);
+    let pages = records.iter().filter(|record| record.client == judge);
+    let pages = pages.filter_map(|record| match answer(record) {
+        Some(Answer::History(page)) if page.room == room => Some(&page.events),
+        _ => None,
+    });
+    pages.flatten().cloned().collect()
+}
+
+fn user_of<'a>(judged: &'a Judged, record: &Record) -> &'a str {
+    judged.people.name(judged.user(record).unwrap())
+}
+
 fn remove_from_final_log(records: &mut [Record], room: &str, offset: u64) {
     for page in final_pages(records, room) {
         page.events.retain(|event| event.offset != offset);
@@ -241,11 +278,15 @@ fn acked_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()
 }
 
 fn acked_text_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
-    let log = judged(records);
+    let logs = ["red", "blue"].map(|room| final_events(records, room));
     let found = places(records, |_, record| {
         appended(record).is_some_and(|appended| {
-            let entry = log.logs[&appended.room].entry(appended.offset).unwrap();
-            let body = entry.event.body.as_ref().unwrap();
+            let log = &logs[usize::from(appended.room == "blue")];
+            let mut events = log.iter();
+            let event = events
+                .find(|event| event.offset == appended.offset)
+                .unwrap();
+            let body = event.body.as_ref().unwrap();
             matches!(body, Body::Message(message) if !message.deleted && message.edited_ms == 0)
         })
     });
@@ -263,7 +304,7 @@ fn acked_text_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()>
 }
 
 fn log_cut(records: &mut Vec<Record>, _: &mut Rng) -> Option<()> {
-    let head = judged(records).logs["red"].head();
+    let head = judged(records).log("red").unwrap().head();
     let acked = records.iter().filter_map(appended);
     let last = acked.filter(|a| a.room == "red").map(|a| a.offset).max()?;
     (last == head).then_some(())?;
@@ -283,12 +324,8 @@ fn delivered_twice(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
 }
 
 fn logged_twice(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
-    let log = judged(records);
-    let messages: Vec<v1::Event> = log.logs["blue"]
-        .entries
-        .iter()
-        .flatten()
-        .map(|entry| entry.event.clone())
+    let messages: Vec<v1::Event> = final_events(records, "blue")
+        .into_iter()
         .filter(|event| matches!(event.body, Some(Body::Message(_) | Body::MessageEdited(_))))
         .collect();
     let twice = pick(&messages, random)?;
@@ -412,12 +449,13 @@ fn member_by_resume(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
         })
         .collect();
     let (room, user) = pick(&let_in, random)?;
-    let users = judged(records).users;
+    let log = judged(records);
     for record in records {
+        let of_user = user_of(&log, record) == user;
         if let What::Sent(frame) = &mut record.what
             && let Some(Command::Join(join)) = &mut frame.command
             && join.room == room
-            && users.get(&record.client) == Some(&user)
+            && of_user
         {
             join.resume = true;
         }
@@ -477,24 +515,24 @@ fn page_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()>
 }
 
 fn unacked_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
-    let log = judged(records);
     let mut found = Vec::new();
-    for (room, log) in &log.logs {
-        for entry in log.entries[..log.entries.len() - 1].iter().flatten() {
-            let offset = entry.event.offset;
-            let mark = target(entry.event.body.as_ref().unwrap()) > 0;
+    for room in ["blue", "red"] {
+        let mut events = final_events(records, room);
+        events.pop();
+        for event in events {
+            let offset = event.offset;
+            let mark = target(event.body.as_ref().unwrap()) > 0;
             let acked = records
                 .iter()
                 .filter_map(appended)
-                .any(|acked| acked.room == *room && acked.offset == offset);
+                .any(|acked| acked.room == room && acked.offset == offset);
             if mark && !acked {
-                found.push((room.clone(), offset));
+                found.push((room, offset));
             }
         }
     }
-    found.sort();
     let (room, offset) = pick(&found, random)?;
-    remove_from_final_log(records, &room, offset);
+    remove_from_final_log(records, room, offset);
     Some(())
 }
 
@@ -527,11 +565,11 @@ fn cursor_lowered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
         }
     }
     let (index, lower) = pick(&found, random)?;
-    let user = log.users[&records[index].client].clone();
+    let user = log.user(&records[index]).unwrap();
     if let Answer::Joined(joined) = answer_mut(&mut records[index]) {
         joined.cursor = lower;
         let room = &joined.room.as_ref().unwrap().id;
-        joined.unread = log.logs[room].unread(&user, lower, joined.head);
+        joined.unread = log.log(room).unwrap().unread(user, lower, joined.head);
     }
     Some(())
 }
@@ -627,17 +665,22 @@ fn head_lowered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
                 .filter(|event| event.room == *room)
                 .map(|event| event.offset)
                 .max();
-            if let Some(known) = known {
-                found.push((index, at, known - 1));
+            let user = log.user(record).unwrap();
+            if let Some(lower) = known.map(|known| known - 1)
+                && log.log(room).unwrap().members.is_member(user, lower)
+            {
+                found.push((index, at, lower));
             }
         }
     }
     let (index, at, lower) = pick(&found, random)?;
-    let user = log.users[&records[index].client].clone();
+    let user = log.user(&records[index]).unwrap();
     if let Answer::Rooms(page) = answer_mut(&mut records[index]) {
         let summary = &mut page.rooms[at];
-        let room = &summary.room.as_ref().unwrap().id;
-        summary.unread = log.logs[room].unread(&user, summary.cursor, lower);
+        let room = summary.room.as_mut().unwrap();
+        let log = log.log(&room.id).unwrap();
+        room.member_count = u32::try_from(log.members.count(lower)).unwrap();
+        summary.unread = log.unread(user, summary.cursor, lower);
         summary.head = lower;
     }
     Some(())

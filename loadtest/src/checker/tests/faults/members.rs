@@ -1,0 +1,100 @@
+//! What can be wrong about who is a member.
+
+use super::*;
+
+pub(super) fn member_count_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let found = places(records, |_, record| {
+        matches!(answer(record), Some(Answer::Joined(_) | Answer::Rooms(_)))
+    });
+    match answer_mut(&mut records[pick(&found, random)?]) {
+        Answer::Joined(joined) => joined.room.as_mut()?.member_count += 1,
+        Answer::Rooms(page) => page.rooms.first_mut()?.room.as_mut()?.member_count += 1,
+        _ => return None,
+    }
+    Some(())
+}
+
+pub(super) fn member_refused(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let index = pick(&asked_by_a_member(records), random)?;
+    let Frame::Ack(ack) = frame_mut(&mut records[index]) else {
+        return None;
+    };
+    let error = v1::Error {
+        id: ack.id.clone(),
+        code: v1::error::Code::NotMember.into(),
+        ..v1::Error::default()
+    };
+    *frame_mut(&mut records[index]) = Frame::Error(error);
+    Some(())
+}
+
+pub(super) fn leave_without_trace(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let index = pick(&asked_by_a_member(records), random)?;
+    let Some(Answer::Cursor(cursor)) = answer(&records[index]) else {
+        return None;
+    };
+    let leave = v1::ClientFrame {
+        id: "leave".to_owned(),
+        command: Some(command::leave(&cursor.room, false)),
+    };
+    let done = v1::ServerFrame {
+        frame: Some(Frame::Ack(v1::Ack {
+            id: "leave".to_owned(),
+            result: Some(Answer::Done(v1::Done {})),
+        })),
+    };
+    for what in [What::Received(Box::new(done)), What::Sent(Box::new(leave))] {
+        let record = Record {
+            what,
+            ..records[index]
+        };
+        records.insert(index + 1, record);
+    }
+    Some(())
+}
+
+pub(super) fn joined_again(records: &mut Vec<Record>, _: &mut Rng) -> Option<()> {
+    let user = |event: &v1::Event| event.actor.as_ref().unwrap().id.clone();
+    let joins: Vec<v1::Event> = final_events(records, "red")
+        .into_iter()
+        .filter(|event| matches!(event.body, Some(Body::MemberJoined(_))))
+        .collect();
+    let again = joins.last()?.clone();
+    let done = joins.iter().filter(|event| user(event) == user(&again));
+    let log = judged(records);
+    let asked = records.iter().filter(|record| {
+        user_of(&log, record) == user(&again)
+            && matches!(&record.what, What::Sent(frame)
+                if matches!(&frame.command, Some(Command::Join(join)) if join.room == "red"))
+    });
+    // Without one that nobody needed, it would be an event that nobody asked for.
+    (asked.count() > done.count()).then_some(())?;
+    append_to_final_log(records, "red", again);
+    Some(())
+}
+
+/// Cursors told to users who were in the room all the time since they were told so.
+fn asked_by_a_member(records: &[Record]) -> Vec<usize> {
+    let log = judged(records);
+    let sent = sent(records);
+    let leaves = |user: &str, room: &str| {
+        sent.values().any(|(index, command)| {
+            matches!(command, Command::Leave(leave) if leave.room == room)
+                && user_of(&log, &records[*index]) == user
+        })
+    };
+    places(records, |_, record| {
+        let (Some(Frame::Ack(ack)), Some(Answer::Cursor(cursor))) = (frame(record), answer(record))
+        else {
+            return false;
+        };
+        let user = user_of(&log, record);
+        let began = sent[&(record.client, ack.id.clone())].0;
+        let told = records[..began].iter().any(|earlier| {
+            user_of(&log, earlier) == user
+                && matches!(answer(earlier), Some(Answer::Joined(joined))
+                    if joined.room.as_ref().unwrap().id == cursor.room)
+        });
+        told && !leaves(user, &cursor.room)
+    })
+}
