@@ -9,6 +9,7 @@ mod plan;
 mod record;
 mod report;
 mod run;
+mod verify;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -27,6 +28,8 @@ const BAD_INPUT: u8 = 64;
 /// at random, reconnect and resume when they are cut off, and write all they did and saw to a history file. Kill and
 /// restart the server meanwhile as you like. At the end the clients come to rest, each room's log
 /// is read, and the history is judged.
+///
+/// `verify` does the same with servers of its own, to which a plan of faults happens meanwhile.
 ///
 /// `check` judges a history file again. `load` measures how many sends are acknowledged and when.
 ///
@@ -56,6 +59,12 @@ enum Subcommands {
     /// Run a workload against a server, write the history, and judge it.
     #[command(after_help = record::EXAMPLE)]
     Record(record::Arguments),
+    /// Run a workload under a plan of faults, and judge each window of it; for hours as a soak.
+    ///
+    /// A window is some faults, one after the other; then the clients come to rest and all they were
+    /// told is held against the logs. A window that is not sound ends the run, and its history stays.
+    #[command(after_help = verify::HELP)]
+    Verify(verify::Arguments),
     /// Send as fast as sends are acknowledged, or at a rate, and print rate and latencies.
     ///
     /// The server's own limits must allow it: `gateway.commands_per_second`, `rooms.sends_per_second`
@@ -148,6 +157,7 @@ pub(crate) async fn run() -> ExitCode {
     match cli.command {
         Subcommands::Check { history } => record::check(&history),
         Subcommands::Record(arguments) => record::run(arguments).await,
+        Subcommands::Verify(arguments) => verify::run(arguments).await,
         Subcommands::Load(arguments) => load::run(arguments).await,
         Subcommands::Compare(arguments) => compare::run(&arguments),
         Subcommands::Run(arguments) => run::run(*arguments).await,

@@ -6,7 +6,7 @@
 //! recorders at random through whatever happens to the server; [`load`] measures sends;
 //! [`scenario`] says what load a run puts on, [`light`] puts it on, [`run`] does all of it on
 //! one server after the other, a [`floor`] among them, and [`outcome`] is what was measured; [`server`] runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
-//! every wire through a [`proxy`]; [`measure`] measures what users of such a cluster wait for;
+//! every wire through a [`proxy`]; [`verify`] runs workloads under faults and has them judged; [`measure`] measures what users of such a cluster wait for;
 //! [`wait`] and [`services`] are for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
 //!
 //! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
@@ -35,6 +35,7 @@ pub mod scenario;
 pub mod server;
 pub mod services;
 pub mod shown;
+pub mod verify;
 pub mod wait;
 pub mod workload;
 

@@ -1,10 +1,10 @@
 //! Faults on real processes: whatever is killed, paused or cut off, nothing acknowledged is lost,
 //! doubled or reordered, and everything works again by itself.
 //!
-//! A cluster of real processes runs a workload of many clients on several gateways. A schedule of
-//! faults, decided by a seed, happens to it. After each fault every room must acknowledge again;
-//! after some faults all is healed and quiet, every client's log must equal history, and the
-//! checker of `rookery-loadtest` judges all that was asked, answered and seen.
+//! The two clusters, their workloads and the faults that happen to them are plans of
+//! `rookery-loadtest verify` (`loadtest/plans`), and are run as that runs them: after each fault
+//! every room must acknowledge again; after some faults all is quiet, every client's log must
+//! equal history, and the checker judges all that was asked, answered and seen.
 //!
 //! - `ROOKERY_TEST_CQL`, `ROOKERY_TEST_CQL_CLUSTER` name the databases that `scripts/services` has
 //!   started; NATS servers are the tests' own, of the binary that it has built. What is missing is
@@ -12,18 +12,19 @@
 //! - `ROOKERY_FAULT_SEED=7` chooses the schedule, `ROOKERY_FAULTS=500` its length.
 //! - `ROOKERY_FAULT_KEEP=1` keeps logs and histories also when all is well.
 
-mod campaign;
-mod fault;
 mod network;
 mod owner;
-mod recovery;
 mod services;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use rookery_loadtest::{
+    services::{say, variable},
+    verify::{self, Live, Parts, Plan, Run},
+};
+use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use campaign::Campaign;
-use fault::Kind;
+use services::find;
 
 /// One cluster at a time: they share the machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -31,50 +32,57 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 /// One NATS server, one database node: both can go away altogether.
 #[tokio::test(flavor = "multi_thread")]
 async fn small_cluster_loses_nothing_whatever_happens() -> Result<()> {
-    let _alone = ALONE.lock().await;
-    let Some(campaign) = Campaign::with("faults of a small cluster", 1, "ROOKERY_TEST_CQL") else {
-        return Ok(());
-    };
-    campaign
-        .run(&[
-            (Kind::KillNode, 4),
-            (Kind::KillGateway, 2),
-            (Kind::PauseNode, 1),
-            (Kind::LoseTwoNodes, 1),
-            (Kind::PauseGateway, 1),
-            (Kind::StopNode, 2),
-            (Kind::StopGateway, 2),
-            (Kind::ScaleNodes, 2),
-            (Kind::CutNodeFromNats, 2),
-            (Kind::StallNodeFromNats, 1),
-            (Kind::CutNodeFromDatabase, 2),
-            (Kind::CutGatewayFromNats, 1),
-            (Kind::DelayNode, 2),
-            (Kind::LoseMessages, 2),
-            (Kind::RestartNats, 2),
-            (Kind::PauseNats, 1),
-            (Kind::PauseDatabaseNode, 1),
-            (Kind::RestartDatabase, 1),
-        ])
-        .await
+    check("cluster", "ROOKERY_TEST_CQL").await
 }
 
 /// Three NATS servers, three replicas: one may go, and NATS may split.
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_on_three_of_everything_loses_nothing_whatever_happens() -> Result<()> {
+    check("cluster-of-three", "ROOKERY_TEST_CQL_CLUSTER").await
+}
+
+/// Runs a built-in plan whole; any window that is not sound is an error.
+async fn check(plan: &str, database: &str) -> Result<()> {
     let _alone = ALONE.lock().await;
-    let what = "faults of a cluster on three NATS servers and three replicas";
-    let Some(campaign) = Campaign::with(what, 3, "ROOKERY_TEST_CQL_CLUSTER") else {
+    let Some((database, nats_server)) = find(&format!("the plan {plan}"), database) else {
         return Ok(());
     };
-    campaign
-        .run(&[
-            (Kind::KillNatsServer, 3),
-            (Kind::SplitNats, 3),
-            (Kind::KillReplica, 2),
-            (Kind::PauseDatabaseNode, 1),
-            (Kind::KillNode, 1),
-            (Kind::PauseNode, 1),
-        ])
-        .await
+    let parts = Parts {
+        rookery: env!("CARGO_BIN_EXE_rookery").into(),
+        nats_server,
+        database: Some(database),
+    };
+    let folder = TempDir::new()?;
+    let number = |name| variable(name).map(|text| text.parse().expect("a number"));
+    let name = plan;
+    let mut plan = Plan::load(name)?;
+    let seed = number("ROOKERY_FAULT_SEED").unwrap_or(plan.seed);
+    if let Some(faults) = number("ROOKERY_FAULTS") {
+        plan.faults.count = std::num::NonZeroUsize::new(usize::try_from(faults)?);
+    }
+    let keep = variable("ROOKERY_FAULT_KEEP").is_some();
+    let run = Run {
+        name,
+        plan: &plan,
+        parts: &parts,
+        seed,
+        folder: folder.path(),
+        lasting: None,
+        keep,
+    };
+    say(&format!("{name}: seed {seed}"));
+    let outcome = verify::run(run, &Live::new(None, say)).await;
+    if outcome.is_err() || keep {
+        let folder = folder.keep();
+        say(&format!("logs and histories are in {}", folder.display()));
+    }
+    let summary = outcome.with_context(|| format!("{name} with ROOKERY_FAULT_SEED={seed}"))?;
+    say(&format!("{name}: {summary}"));
+    ensure!(
+        summary.faults.len() == plan.fault_count(),
+        "{} of {} faults happened",
+        summary.faults.len(),
+        plan.fault_count()
+    );
+    Ok(())
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, bail};
-use rookery_loadtest::workload::{Progress, RoomProgress};
 use tokio::time::{Instant, interval};
+
+use crate::workload::{Progress, RoomProgress};
 
 /// How long a room may be without an ack after a fault is over. The promise is 5 s after a kill;
 /// this is a test on a busy machine of two cores, and what is measured is in docs/reliability.md.
@@ -14,16 +15,16 @@ const ACKS: u64 = 2;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// What clients had seen at some moment.
-pub(crate) struct Mark {
+pub(super) struct Mark {
     rooms: BTreeMap<String, RoomProgress>,
     at: Instant,
-    pub(crate) unavailable: u64,
-    pub(crate) unknown: u64,
-    pub(crate) cut_off: u64,
+    pub(super) unavailable: u64,
+    pub(super) unknown: u64,
+    pub(super) cut_off: u64,
 }
 
 impl Mark {
-    pub(crate) fn of(progress: &Progress) -> Self {
+    pub(super) fn of(progress: &Progress) -> Self {
         Self {
             rooms: progress.rooms(),
             at: Instant::now(),
@@ -34,7 +35,7 @@ impl Mark {
     }
 
     /// Waits until every room has acknowledged since; gives how long that took.
-    pub(crate) async fn all_rooms_work(
+    pub(super) async fn all_rooms_work(
         &self,
         rooms: &[String],
         progress: &Progress,
@@ -60,7 +61,7 @@ impl Mark {
     }
 
     /// Rooms whose ownership is another than it was.
-    pub(crate) fn moved(&self, progress: &Progress) -> Vec<String> {
+    pub(super) fn moved(&self, progress: &Progress) -> Vec<String> {
         let now = progress.rooms();
         let before = self
             .rooms

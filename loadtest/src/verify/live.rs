@@ -1,0 +1,178 @@
+//! What a run is doing, for whoever looks while it goes on.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{kind::Kind, target::memory_of};
+use crate::{
+    checker::{Report, Totals},
+    workload::Progress,
+};
+
+/// The present state of a run, and its wish to stop. Shown by `Display`, several lines.
+pub struct Live {
+    tell: Box<dyn Fn(&str) + Send + Sync>,
+    stopping: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    began: Instant,
+    lasting: Option<Duration>,
+    window: usize,
+    progress: Arc<Progress>,
+    /// Commands acknowledged when it was shown last.
+    shown: (Instant, u64),
+    faults: BTreeMap<Kind, u64>,
+    under_way: Option<(Kind, Instant)>,
+    processes: Vec<u32>,
+    sound: usize,
+    totals: Totals,
+}
+
+impl Live {
+    /// One that tells what happens, line by line.
+    #[must_use]
+    pub fn new(lasting: Option<Duration>, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let now = Instant::now();
+        Self {
+            tell: Box::new(tell),
+            stopping: AtomicBool::new(false),
+            state: Mutex::new(State {
+                began: now,
+                lasting,
+                window: 0,
+                progress: Arc::new(Progress::default()),
+                shown: (now, 0),
+                faults: BTreeMap::new(),
+                under_way: None,
+                processes: Vec::new(),
+                sound: 0,
+                totals: Totals::default(),
+            }),
+        }
+    }
+
+    /// Lets the run end with the window it is in: no further fault, but all of the judgement.
+    pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    pub(super) fn window(&self, number: usize, progress: &Arc<Progress>, processes: Vec<u32>) {
+        let mut state = self.lock();
+        state.window = number;
+        state.progress = Arc::clone(progress);
+        state.shown = (Instant::now(), 0);
+        state.processes = processes;
+    }
+
+    pub(super) fn begins(&self, kind: Kind) {
+        self.lock().under_way = Some((kind, Instant::now()));
+    }
+
+    pub(super) fn happened(&self, kind: Kind, what: &str, processes: Vec<u32>) {
+        let mut state = self.lock();
+        state.under_way = None;
+        state.processes = processes;
+        *state.faults.entry(kind).or_default() += 1;
+        drop(state);
+        (self.tell)(&format!("  {kind}: {what}"));
+    }
+
+    pub(super) fn judged(&self, number: usize, report: &Report, progress: &Progress) {
+        let mut state = self.lock();
+        state.sound += 1;
+        state.totals.add(&report.totals);
+        drop(state);
+        let records = report.totals.records;
+        (self.tell)(&format!(
+            "  window {number} is sound, {records} records: {progress}"
+        ));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut state = self.lock();
+        let acked = state.progress.acked();
+        let rate = per_second(acked.saturating_sub(state.shown.1), state.shown.0.elapsed());
+        state.shown = (Instant::now(), acked);
+        write!(f, "{}", clock(state.began.elapsed()))?;
+        if let Some(lasting) = state.lasting {
+            write!(f, " of {}", clock(lasting))?;
+        }
+        let all: u64 = state.faults.values().sum();
+        write!(
+            f,
+            "  window {}, {rate} acks/s: {}",
+            state.window, state.progress
+        )?;
+        write!(f, "\nfaults {all}")?;
+        for (kind, count) in &state.faults {
+            write!(f, ", {kind} {count}")?;
+        }
+        if let Some((kind, since)) = &state.under_way {
+            write!(f, "; {kind} for {:.1} s now", since.elapsed().as_secs_f64())?;
+        }
+        let totals = &state.totals;
+        write!(
+            f,
+            "\n{} windows judged, all sound: {} changes acknowledged, {} events delivered, {} unknown of which {} happened",
+            state.sound,
+            totals.acked,
+            totals.delivered,
+            totals.unknown_happened + totals.unknown_not_happened,
+            totals.unknown_happened,
+        )?;
+        write!(
+            f,
+            "\nmemory: servers {} MiB, this tool {} MiB",
+            memory_of(&state.processes) >> 20,
+            memory_of(&[std::process::id()]) >> 20
+        )
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "for people to read"
+)]
+fn per_second(count: u64, within: Duration) -> u64 {
+    (count as f64 / within.as_secs_f64().max(0.001)) as u64
+}
+
+/// Hours, minutes, seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
