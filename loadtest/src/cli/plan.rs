@@ -1,10 +1,14 @@
 //! `plan`: from a demand and measured costs to processes and load.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 use rookery_loadtest::{
-    plan::{Audience, Demand, Sends, costs::Costs, learn, plan},
+    plan::{Audience, Demand, Sends, costs::Costs, learn, learn::Learned, plan},
     shown::number,
 };
 
@@ -110,7 +114,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn take(paths: &[PathBuf], out: &std::path::Path) -> ExitCode {
+fn take(paths: &[PathBuf], out: &Path) -> ExitCode {
     let runs = match outcomes(paths) {
         Ok(runs) => runs,
         Err(error) => {
@@ -125,7 +129,17 @@ fn take(paths: &[PathBuf], out: &std::path::Path) -> ExitCode {
             return BAD_INPUT.into();
         }
     };
-    for one in &learned {
+    told(&learned, out);
+    if learned.is_empty() {
+        say("these runs tell no cost: they need a side `rookery` and stages that do one thing");
+        return UNSOUND.into();
+    }
+    ExitCode::SUCCESS
+}
+
+/// Says what was learned, and where it is.
+pub(super) fn told(learned: &[Learned], out: &Path) {
+    for one in learned {
         let (value, load) = (number(one.cost.value), &one.cost.load);
         say(&format!(
             "{} = {value}: {}, {load}",
@@ -133,11 +147,6 @@ fn take(paths: &[PathBuf], out: &std::path::Path) -> ExitCode {
         ));
     }
     say(&format!("{} costs in {}", learned.len(), out.display()));
-    if learned.is_empty() {
-        say("these runs tell no cost: they need a side `rookery` and stages that do one thing");
-        return UNSOUND.into();
-    }
-    ExitCode::SUCCESS
 }
 
 fn answer(asked: &Asked) -> ExitCode {

@@ -13,6 +13,10 @@ use rookery_loadtest::{
     client::ServerAddress,
     light::orders::Wire,
     outcome::{Outcome, OutcomeError},
+    plan::{
+        costs::{Costs, CostsError},
+        learn,
+    },
     report,
     run::{Picture, Run, Subject, Summary, is_good},
     scenario::Scenario,
@@ -74,18 +78,26 @@ pub(crate) struct Arguments {
     /// Write a page with tables and plots of it to this file.
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Put the unit costs it tells into this file, for `plan --costs`; the others in it stay.
+    #[arg(long)]
+    costs: Option<PathBuf>,
 }
 
 /// Where results go.
 struct Files {
     out: Option<PathBuf>,
     report: Option<PathBuf>,
+    costs: Option<PathBuf>,
 }
 
 impl Files {
     /// Told before a run of minutes, not after it.
     fn check(&self) -> Result<()> {
-        for (flag, path) in [("--out", &self.out), ("--report", &self.report)] {
+        for (flag, path) in [
+            ("--out", &self.out),
+            ("--report", &self.report),
+            ("--costs", &self.costs),
+        ] {
             let folder = path.as_ref().and_then(|path| path.parent());
             let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
             let there = folder.is_none_or(Path::is_dir);
@@ -95,6 +107,29 @@ impl Files {
                 folder.unwrap_or(Path::new("")).display()
             );
         }
+        if let Some(costs) = self.costs.as_ref().filter(|costs| costs.exists()) {
+            Costs::read(costs).context("--costs")?;
+        }
+        Ok(())
+    }
+
+    /// The run's name in pages and costs.
+    fn name(&self, outcome: &Outcome) -> String {
+        let name = self.out.as_ref().and_then(|out| out.file_name());
+        name.map_or_else(
+            || outcome.scenario.name.clone(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    }
+
+    /// Costs of a run that came to its end.
+    fn learn(&self, outcome: Outcome) -> Result<(), CostsError> {
+        let Some(costs) = &self.costs else {
+            return Ok(());
+        };
+        let runs = [(self.name(&outcome), outcome)];
+        let learned = learn::into_file(&runs, costs)?;
+        super::plan::told(&learned, costs);
         Ok(())
     }
 
@@ -103,12 +138,7 @@ impl Files {
             outcome.write(out)?;
         }
         if let Some(page) = &self.report {
-            let name = self.out.as_ref().and_then(|out| out.file_name());
-            let name = name.map_or_else(
-                || outcome.scenario.name.clone(),
-                |name| name.to_string_lossy().into_owned(),
-            );
-            report::write(&[(name, outcome.clone())], page)?;
+            report::write(&[(self.name(outcome), outcome.clone())], page)?;
         }
         Ok(())
     }
@@ -185,6 +215,7 @@ impl Arguments {
         let files = Files {
             out: self.out,
             report: self.report,
+            costs: self.costs,
         };
         files.check()?;
         Ok((run, files))
@@ -220,7 +251,12 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         say(&format!("error: {error:#}"));
         return UNSOUND.into();
     }
-    if is_good(&outcome) {
+    let good = is_good(&outcome);
+    if let Err(error) = files.learn(outcome) {
+        complain(&error);
+        return UNSOUND.into();
+    }
+    if good {
         ExitCode::SUCCESS
     } else {
         UNSOUND.into()
