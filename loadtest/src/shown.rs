@@ -49,7 +49,8 @@ pub fn number(value: f64) -> String {
         size if size >= 0.009_995 => 3,
         _ => 5,
     };
-    let text = format!("{value:.decimals$}");
+    // Plus 0: a sum of nothing is -0 to a float.
+    let text = format!("{:.decimals$}", value + 0.0);
     if decimals > 0 {
         let text = text.trim_end_matches('0').trim_end_matches('.');
         return text.to_owned();
@@ -122,6 +123,7 @@ mod tests {
             (12.26, "s", "12.3 s"),
             (1_234_567.0, "", "1,234,567"),
             (-1_234.0, "", "-1,234"),
+            (-0.0, "", "0"),
             (f64::NAN, "", "–"),
         ] {
             assert_eq!(quantity(value, unit), shown, "{value} {unit}");

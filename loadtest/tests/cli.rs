@@ -68,7 +68,7 @@ fn check_tells_sound_from_unsound_from_unreadable() {
 
 /// A run in which so many deliveries were lost, as its file stands.
 fn result(path: &Path, lost: u64) {
-    let scenario = Scenario::load("hot-room", &["people.connections=2".to_owned()]).unwrap();
+    let scenario = Scenario::load("hot-room", &[]).unwrap();
     let counts = Counts {
         delivered: 1_000,
         lost,

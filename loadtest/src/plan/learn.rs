@@ -32,6 +32,10 @@ const MOSTLY: f64 = 20.0;
 /// Things that must have happened: fewer are lost in the noise of a clock.
 const ENOUGH: f64 = 1_000.0;
 
+/// Connections from which on what each takes is told: what a process grows by anyway, some
+/// megabytes, is then a small part of it.
+const CONNECTIONS_MIN: u32 = 10_000;
+
 /// A cost that a run tells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
@@ -127,7 +131,9 @@ fn of_side(told: &mut Vec<Learned>, source: &Source<'_>, side: &Side) {
             told.push(Learned { kind, cost });
         }
     };
-    if let Some(bytes) = side.bytes_per_connection {
+    if source.run.scenario.people.connections >= CONNECTIONS_MIN
+        && let Some(bytes) = side.bytes_per_connection
+    {
         let load = source.load("all joined and quiet");
         tell(GatewayBytesPerConnection, bytes, load);
     }
@@ -286,8 +292,14 @@ mod tests {
     use super::*;
     use crate::outcome::{ProcessSeries, Sample, synthetic::outcome};
 
-    fn learned(change: impl FnOnce(&mut Side)) -> BTreeMap<CostKind, f64> {
+    fn many() -> Outcome {
         let mut run = outcome();
+        run.scenario.people.connections = CONNECTIONS_MIN;
+        run
+    }
+
+    fn learned(change: impl FnOnce(&mut Side)) -> BTreeMap<CostKind, f64> {
+        let mut run = many();
         run.sides[0].bytes_per_connection = None;
         for stage in &mut run.sides[0].stages {
             stage.counts = crate::outcome::Counts::default();
@@ -392,6 +404,16 @@ mod tests {
             stage.counts.delivered = 200_000;
         });
         assert_eq!(costs, BTreeMap::new());
+        let (few, many) = (
+            ("few.json".to_owned(), outcome()),
+            ("many.json".to_owned(), many()),
+        );
+        let bytes = |runs: &[(String, Outcome)]| {
+            let told = learn(runs).into_iter();
+            told.filter(|one| one.kind == GatewayBytesPerConnection)
+                .count()
+        };
+        assert_eq!((bytes(&[few]), bytes(&[many])), (0, 1));
         // Sends of an embedded server are no sends of a cluster.
         let costs = learned(|side| {
             let stage = &mut side.stages[0];
@@ -443,7 +465,7 @@ mod tests {
             own.cost(9_999.0, "own".to_owned()),
         );
         before.write(&path).unwrap();
-        let learned = into_file(&[("new.json".to_owned(), outcome())], &path).unwrap();
+        let learned = into_file(&[("new.json".to_owned(), many())], &path).unwrap();
         assert!(
             learned
                 .iter()

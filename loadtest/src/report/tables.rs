@@ -109,10 +109,11 @@ fn list(page: &mut String, title: &str, entries: &[(&str, String)]) {
 /// Kinds of figures, in the order a reader asks for them.
 fn kind(name: &str) -> usize {
     match name {
-        "lost" | "doubled" | "refused" | "failed" | "dropped" | "reset" => 0,
-        name if name.contains("_per_second") => 1,
-        name if name.contains("_per_") || name == "seconds" => 2,
-        _ => 3,
+        "lost" | "doubled" => 0,
+        "refused" | "failed" | "dropped" | "reset" => 1,
+        name if name.contains("_per_second") => 2,
+        name if name.contains("_per_") || name == "seconds" => 3,
+        _ => 4,
     }
 }
 
