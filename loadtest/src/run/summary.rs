@@ -144,7 +144,8 @@ fn counted(stage: &StageOutcome) -> Option<String> {
     }
     let sum = |name: &str| -> f64 {
         let all = counters.iter().filter(|(key, _)| key.starts_with(name));
-        all.map(|(_, value)| value).sum()
+        // A sum of nothing would be -0.
+        all.fold(0.0, |sum, (_, value)| sum + value)
     };
     let reads = sum("rookery_room_actors_store_reads_total");
     let mut words = format!("{} reads of the store", number(reads));
