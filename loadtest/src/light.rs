@@ -18,6 +18,7 @@ mod tally;
 pub mod wire;
 
 pub use engine::{Engine, LightError, Orders};
+pub use sockets::raise_open_files;
 
 #[cfg(test)]
 mod tests;

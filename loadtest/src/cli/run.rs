@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use rookery_loadtest::{
     client::ServerAddress,
-    light::orders::Wire,
+    light::{orders::Wire, raise_open_files},
     outcome::{Outcome, OutcomeError},
     plan::{
         costs::{Costs, CostsError},
@@ -211,6 +211,8 @@ impl Arguments {
             processes: self.processes,
             tool: std::env::current_exe().context("find this program")?,
         };
+        // For the server, the floor and the light processes, which inherit it.
+        raise_open_files();
         run.check()?;
         let files = Files {
             out: self.out,

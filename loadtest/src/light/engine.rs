@@ -33,7 +33,7 @@ use super::{
     ring::Ring,
     sockets,
     tally::Tally,
-    wire::{Dialect, NotSpoken},
+    wire::Dialect,
 };
 use crate::{
     limits::{LIGHT_EVENTS_MAX, LIGHT_READ_BYTES, LIGHT_RING_OFFSETS_MAX, LIGHT_RINGS_OFFSETS},
@@ -168,9 +168,6 @@ pub enum LightError {
     /// The task.
     #[error("the task cannot be done: {0}")]
     Task(&'static str),
-    /// Its wire.
-    #[error(transparent)]
-    Wire(#[from] NotSpoken),
     /// Not enough files.
     #[error(
         "{connections} connections need more open files than the {open_files} this process may have; raise the limit (ulimit -n) or use more processes"
@@ -236,9 +233,9 @@ impl Engine {
             .clone()
             .map(|number| {
                 let json = speaks_json(people.json, number);
-                Dialect::of(*wire, json).map(Connection::new)
+                Connection::new(Dialect::of(*wire, json))
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Vec<_>>();
         let open_files = sockets::raise_open_files();
         if connections.len() as u64 + FILES_BESIDE > open_files {
             return Err(LightError::OpenFiles {

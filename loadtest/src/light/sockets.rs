@@ -50,8 +50,9 @@ pub(super) fn cut(stream: mio::net::TcpStream) {
     drop(stream);
 }
 
-/// As many open files as the system lets this process have; says how many.
-pub(super) fn raise_open_files() -> u64 {
+/// Lets this process, and those it starts, have as many open files as the system allows; says how
+/// many.
+pub fn raise_open_files() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // What it was is enough, or opening says what is missing.

@@ -323,13 +323,6 @@ fn tasks_that_cannot_be_done_say_what_is_wrong() {
             },
             "prefix",
         ),
-        (
-            Task {
-                wire: Wire::Pusher,
-                ..good.clone()
-            },
-            "Pusher",
-        ),
     ] {
         let Err(error) = Engine::new(&bad) else {
             panic!("{named} was accepted");

@@ -23,9 +23,12 @@
 //! told with offset 0: losses are then not seen by the row of offsets. A room's name may be
 //! decorated on the wire; `hear` gives the name that `say` was given.
 
+mod centrifuge;
 pub mod json;
 pub mod protobuf;
+mod pusher;
 mod rookery;
+mod socket_io;
 
 use crate::{limits::LIGHT_TAG_BYTES, scenario::RoomKind};
 
@@ -38,6 +41,12 @@ pub enum Dialect {
     RookeryProtobuf,
     /// Rookery's v1, text.
     RookeryJson,
+    /// Socket.IO 4, text.
+    SocketIo,
+    /// Pusher channels 7, text.
+    Pusher,
+    /// Centrifuge's protocol, text.
+    Centrifuge,
 }
 
 /// What a connection says.
@@ -128,7 +137,8 @@ pub enum Heard<'a> {
     Answered {
         /// Which.
         tag: Tag,
-        /// The head asked for; the offset of the message; else 0.
+        /// The head asked for; the offset of the message; of a join that did not name its room, its
+        /// head; else 0.
         offset: u64,
     },
     /// It is not done.
@@ -213,15 +223,15 @@ pub enum Kind {
 pub struct Unreadable(pub &'static str);
 
 impl Dialect {
-    /// What a connection speaks to such a server.
-    ///
-    /// # Errors
-    /// This tool does not speak it.
-    pub const fn of(wire: Wire, json: bool) -> Result<Self, NotSpoken> {
+    /// What a connection speaks to such a server; in JSON where there is no other.
+    #[must_use]
+    pub const fn of(wire: Wire, json: bool) -> Self {
         match (wire, json) {
-            (Wire::Rookery, false) => Ok(Self::RookeryProtobuf),
-            (Wire::Rookery, true) => Ok(Self::RookeryJson),
-            (wire @ (Wire::SocketIo | Wire::Pusher | Wire::Centrifuge), _) => Err(NotSpoken(wire)),
+            (Wire::Rookery, false) => Self::RookeryProtobuf,
+            (Wire::Rookery, true) => Self::RookeryJson,
+            (Wire::SocketIo, _) => Self::SocketIo,
+            (Wire::Pusher, _) => Self::Pusher,
+            (Wire::Centrifuge, _) => Self::Centrifuge,
         }
     }
 
@@ -230,6 +240,9 @@ impl Dialect {
     pub const fn path(self) -> &'static str {
         match self {
             Self::RookeryProtobuf | Self::RookeryJson => "/v1/ws",
+            Self::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+            Self::Pusher => "/app/app-key?protocol=7&client=rookery-loadtest&version=1",
+            Self::Centrifuge => "/connection/websocket",
         }
     }
 
@@ -239,6 +252,7 @@ impl Dialect {
         match self {
             Self::RookeryProtobuf => Some("rookery.v1.protobuf"),
             Self::RookeryJson => Some("rookery.v1.json"),
+            Self::SocketIo | Self::Pusher | Self::Centrifuge => None,
         }
     }
 
@@ -246,7 +260,8 @@ impl Dialect {
     #[must_use]
     pub const fn server_speaks_first(self) -> bool {
         match self {
-            Self::RookeryProtobuf | Self::RookeryJson => false,
+            Self::SocketIo | Self::Pusher => true,
+            Self::RookeryProtobuf | Self::RookeryJson | Self::Centrifuge => false,
         }
     }
 
@@ -255,7 +270,10 @@ impl Dialect {
     pub const fn answers(self, kind: Kind) -> bool {
         match self {
             // The login's answer is `welcome`.
-            Self::RookeryProtobuf | Self::RookeryJson => !matches!(kind, Kind::Login),
+            Self::RookeryProtobuf | Self::RookeryJson | Self::SocketIo | Self::Centrifuge => {
+                !matches!(kind, Kind::Login)
+            }
+            Self::Pusher => false,
         }
     }
 
@@ -264,6 +282,9 @@ impl Dialect {
         match self {
             Self::RookeryProtobuf => rookery::say(false, tag, say, out),
             Self::RookeryJson => rookery::say(true, tag, say, out),
+            Self::SocketIo => socket_io::say(tag, say, out),
+            Self::Pusher => pusher::say(say, out),
+            Self::Centrifuge => centrifuge::say(tag, say, out),
         }
     }
 
@@ -275,14 +296,12 @@ impl Dialect {
         match self {
             Self::RookeryProtobuf => rookery::hear_protobuf(payload, tell),
             Self::RookeryJson => rookery::hear_json(payload, tell),
+            Self::SocketIo => socket_io::hear(payload, tell),
+            Self::Pusher => pusher::hear(payload, tell),
+            Self::Centrifuge => centrifuge::hear(payload, tell),
         }
     }
 }
-
-/// This tool does not speak that yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the wire {0:?} is not spoken by this tool")]
-pub struct NotSpoken(pub Wire);
 
 impl Tag {
     /// A number below 2^52, for protocols whose ids are numbers.
@@ -357,6 +376,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What is heard of a frame, as it is shown.
+    pub(super) fn heard(wire: Dialect, payload: &[u8]) -> Vec<String> {
+        let mut heard = Vec::new();
+        wire.hear(payload, &mut |one| heard.push(format!("{one:?}")))
+            .unwrap();
+        heard
+    }
+
+    /// The texts of the frames that are said: none, or one shorter than 126 bytes.
+    pub(super) fn said(wire: Dialect, tag: Tag, say: &Say<'_>) -> Vec<String> {
+        let mut out = Vec::new();
+        if !wire.say(tag, say, &mut out) {
+            return Vec::new();
+        }
+        assert_eq!((out[0], usize::from(out[1] & 0x7F)), (0x81, out.len() - 6));
+        vec![String::from_utf8(out.split_off(6)).unwrap()]
+    }
 
     proptest! {
         #[test]

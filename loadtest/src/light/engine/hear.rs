@@ -17,7 +17,10 @@ impl Engine {
                 refusal,
                 message,
             } => self.on_refusal(index, tag, refusal, message, now_us),
-            Heard::Joined { room, head, reset } => self.on_joined(index, room, head, reset, now_us),
+            Heard::Joined { room, head, reset } => {
+                let number = self.names.room_number(room);
+                self.on_joined(index, number, head, reset, now_us);
+            }
             Heard::Resume { room } => self.resume(index, room),
             Heard::Hello => self.log_in(index),
             Heard::Welcome => self.welcomed(index, now_us),
@@ -31,7 +34,11 @@ impl Engine {
     /// Where a connection sits in a room.
     #[inline]
     fn slot(&self, index: usize, room: &[u8]) -> Option<usize> {
-        let number = self.names.room_number(room)?;
+        self.slot_of(index, self.names.room_number(room)?)
+    }
+
+    #[inline]
+    fn slot_of(&self, index: usize, number: u32) -> Option<usize> {
         let first = index * self.seats_each;
         let seats = &self.seats[first..first + self.seats_each];
         let slot = match seats {
@@ -78,7 +85,12 @@ impl Engine {
 
     fn on_answer(&mut self, index: usize, tag: Tag, offset: u64, now_us: u64) {
         match tag.kind {
-            Kind::Login | Kind::Join => {}
+            Kind::Login => {}
+            // Of a protocol that says nothing of events before: it begins here.
+            Kind::Join => {
+                let number = u32::try_from(tag.value).ok();
+                self.on_joined(index, number, offset, true, now_us);
+            }
             Kind::Watch => {
                 self.connections[index].watching = Watching::Yes;
                 self.whole_if_so(index, now_us);
@@ -208,8 +220,8 @@ impl Engine {
         self.after(later_us, index, What::Join);
     }
 
-    fn on_joined(&mut self, index: usize, room: &[u8], head: u64, reset: bool, now_us: u64) {
-        let Some(slot) = self.slot(index, room) else {
+    fn on_joined(&mut self, index: usize, room: Option<u32>, head: u64, reset: bool, now_us: u64) {
+        let Some(slot) = room.and_then(|number| self.slot_of(index, number)) else {
             return;
         };
         let seat = &mut self.seats[slot];
