@@ -4,10 +4,14 @@
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
 //! recorders at random through whatever happens to the server; [`load`] measures sends;
-//! [`scenario`] says what load a run puts on, [`light`] puts it on, [`run`] does all of it on
-//! one server after the other, a [`floor`] among them, and [`outcome`] is what was measured; [`server`] runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
-//! every wire through a [`proxy`]; [`verify`] runs workloads under faults and has them judged; [`measure`] measures what users of such a cluster wait for;
-//! [`wait`] and [`services`] are for tests; [`mod@bench`] holds the cheap listeners and histograms of the benches.
+//! [`scenario`] says what load a run puts on, [`light`] puts it on, [`run`] does all of it on one
+//! server after the other, a [`floor`] among them, and [`outcome`] is what was measured, in
+//! [`histogram`]s; [`report`] makes a page of outcomes, [`compare`] holds two against each other,
+//! [`plan`] computes with what they cost, and [`shown`] writes their numbers for people; [`server`]
+//! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
+//! every wire through a [`proxy`]; [`verify`] runs workloads under faults and has them judged;
+//! [`measure`] measures what users of such a cluster wait for; [`wait`] and [`services`] are for
+//! tests; [`mod@bench`] holds the cheap listeners of the benches.
 //!
 //! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
 //! unknown until the final log tells; the checker is linear in the history.
