@@ -2,7 +2,7 @@
 //!
 //! Linear in the length of the history, in two passes. The first (`facts`) gathers what was asked
 //! for and how it ended, and each room's final log as the judging session read it; `writes` then
-//! holds the two against each other. The second pass (`streams`, `reads`, `members`) holds
+//! holds the two against each other. The second pass (`streams`, `reads`, `members`, `presence`) holds
 //! everything any client was told against the final logs.
 //!
 //! A room whose log is already judged wrong (lost, duplicate, phantom, gap or conflict among its
@@ -17,6 +17,7 @@ mod facts;
 mod log;
 mod members;
 mod names;
+mod presence;
 mod reads;
 mod report;
 mod state;
@@ -80,6 +81,7 @@ struct SecondPass<'a> {
     streams: streams::Streams<'a>,
     reads: reads::Reads<'a>,
     members: members::Memberships<'a>,
+    presences: presence::Presences<'a>,
 }
 
 impl<'a> SecondPass<'a> {
@@ -88,6 +90,7 @@ impl<'a> SecondPass<'a> {
             streams: streams::Streams::new(judged),
             reads: reads::Reads::new(judged),
             members: members::Memberships::new(judged),
+            presences: presence::Presences::new(judged),
         }
     }
 
@@ -96,10 +99,12 @@ impl<'a> SecondPass<'a> {
         self.streams.judge(record, report);
         self.reads.judge(record, report);
         self.members.judge(record, report);
+        self.presences.judge(record, report);
     }
 
     fn finish(self, report: &mut Report) {
         self.streams.finish(report);
+        self.presences.finish(report);
     }
 }
 

@@ -34,6 +34,10 @@ pub(crate) const HISTORY_BUFFER_BYTES: usize = 256 * 1024;
 pub(crate) const HISTORY_LINE_BYTES_MAX: usize = 2 * SERVER_MESSAGE_BYTES_MAX;
 /// Examples kept for each kind of violation; the rest are counted.
 pub const EXAMPLES_MAX: usize = 20;
+/// How long a user may be shown online after all their devices ended, or offline while one is
+/// connected: as long as the longest fault (15 s), recovering from it (30 s), and presence's own
+/// graces for devices and for gateways that announce again (5 s and 10 s) take together.
+pub const GHOST_MAX: Duration = Duration::from_secs(60);
 /// Offsets that a log or a stream may lack before it is judged no further: a wrong offset must not
 /// cost memory for all below it.
 pub(crate) const HOLES_MAX: u64 = 100_000;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rookery_proto::v1::{
-    self, ack::Result as Answer, error::Code, event, notice, server_frame::Frame,
+    self, ack::Result as Answer, error::Code, event, notice, server_frame::Frame, signal,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -72,6 +72,8 @@ pub enum Step {
     Event(Box<v1::Event>),
     /// A notice came.
     Notice(notice::Body),
+    /// The status of a watched user.
+    Presence(v1::Presence),
     /// A frame that needs nothing done: a signal, an answer nobody waits for.
     Other,
     /// The connection ended; what was pending is unknown.
@@ -276,7 +278,9 @@ impl RecordingClient {
     }
 
     async fn took(&mut self, frame: Frame) -> Step {
-        if matches!(frame, Frame::Signal(_)) {
+        if let Frame::Signal(signal) = &frame
+            && !matches!(signal.body, Some(signal::Body::Presence(_)))
+        {
             // Not durable and never judged: kept out of the history for its size.
             return Step::Other;
         }
@@ -344,6 +348,10 @@ impl RecordingClient {
                 }
                 None => Step::Other,
             },
+            Frame::Signal(v1::Signal {
+                body: Some(signal::Body::Presence(presence)),
+                ..
+            }) => Step::Presence(presence),
             Frame::Welcome(_) | Frame::Signal(_) => Step::Other,
         }
     }

@@ -12,6 +12,7 @@ mod away;
 mod choose;
 mod client;
 mod progress;
+mod watcher;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -27,6 +28,7 @@ pub use away::{Away, AwayReport};
 pub use choose::Weights;
 pub use progress::{Progress, RoomProgress};
 use rookery_proto::v1;
+use watcher::Watcher;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -57,6 +59,9 @@ pub struct Workload {
     /// gateway if that one is there; 0: never. The rest stay, so that nothing they miss is hidden
     /// by coming back.
     pub wander_one_in: u32,
+    /// Another client watches the presence of all users, and the run waits until it shows them
+    /// right: everybody at the end of the work, nobody at the end.
+    pub watched: bool,
     /// How long all of it may take.
     pub deadline: Duration,
     /// How long one command may stay unanswered before the client cuts its connection.
@@ -87,6 +92,7 @@ impl Default for Workload {
             others: Vec::new(),
             pace: Duration::ZERO,
             wander_one_in: 0,
+            watched: false,
             deadline: Duration::from_secs(120),
             answer_deadline: CALL_DEADLINE_DEFAULT,
         }
@@ -155,16 +161,26 @@ impl Workload {
         let began = Instant::now();
         let deadline = began + self.deadline;
         self.open_rooms(server, history, deadline).await?;
-        let mut clients = self.operate(server, history, progress, deadline).await?;
-        let heads = self.judge(server, history, deadline).await?;
+        let mut watcher = self.watcher(server, history);
+        let working = self.operate(server, history, progress, deadline);
+        let mut clients = watched(watcher.as_mut(), working).await?;
+        if let Some(watcher) = &mut watcher {
+            watcher.until(true).await;
+        }
+        let judging = self.judge(server, history, deadline);
+        let heads = watched(watcher.as_mut(), judging).await?;
         let mut settling = JoinSet::new();
         let settled_by = deadline.min(Instant::now() + SETTLE_DEADLINE);
         while let Some(client) = clients.pop() {
             settling.spawn(client::settle(client, heads.clone(), settled_by));
         }
         let mut unsettled = Vec::new();
-        while let Some(settled) = settling.join_next().await {
+        while let Some(settled) = watched(watcher.as_mut(), settling.join_next()).await {
             unsettled.extend(settled?);
+        }
+        if let Some(watcher) = &mut watcher {
+            watcher.until(false).await;
+            watcher.end();
         }
         unsettled.sort();
         Ok(Outcome {
@@ -222,7 +238,19 @@ impl Workload {
         options
     }
 
-    /// Clients 0 to n-1 take part; n opens the rooms, n+1 reads the final logs.
+    /// With tokens there is none: nobody minted one for it.
+    fn watcher(&self, server: &ServerAddress, history: &Arc<HistoryWriter>) -> Option<Watcher> {
+        if !self.watched || !matches!(self.login, Login::DevName) {
+            return None;
+        }
+        let mut options = self.options(server, 0, "watcher");
+        options.credentials = Credentials::Name(format!("{}-watcher", self.prefix));
+        let behaviour = Behaviour::default();
+        let client = RecordingClient::new(self.clients + 2, options, behaviour, history);
+        Some(Watcher::new(client, self.user_names()))
+    }
+
+    /// Clients 0 to n-1 take part; n opens the rooms, n+1 reads the final logs, n+2 watches.
     async fn open_rooms(
         &self,
         server: &ServerAddress,
@@ -285,6 +313,17 @@ impl Workload {
         }
         judge.cut();
         Ok(heads)
+    }
+}
+
+/// Does something while the watcher, if there is one, goes on.
+async fn watched<T>(watcher: Option<&mut Watcher>, doing: impl Future<Output = T>) -> T {
+    match watcher {
+        None => doing.await,
+        Some(watcher) => tokio::select! {
+            done = doing => done,
+            never = watcher.watch() => match never {},
+        },
     }
 }
 

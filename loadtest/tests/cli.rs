@@ -235,3 +235,50 @@ fn help_teaches_and_bad_arguments_are_refused() {
     assert_eq!(run(&["fly"]).status.code(), Some(64));
     assert_eq!(run(&["check", "/no/such/file"]).status.code(), Some(64));
 }
+
+#[test]
+fn verify_shows_its_plans_and_refuses_what_it_cannot_do() {
+    let shown = run(&["verify", "cluster", "--show"]);
+    assert_eq!(shown.status.code(), Some(0));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("kill-node = 4"), "{shown}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let plan = dir.path().join("plan.toml");
+    let text = "about = \"x\"\n[target]\nkind = \"embedded\"\n[faults]\nlist = [\"kill-node\"]\n";
+    fs::write(&plan, text).unwrap();
+    let plan = plan.to_str().unwrap();
+    let full = dir.path().to_str().unwrap();
+    for (arguments, words) in [
+        (&["verify", plan][..], &["line 5: kill-node"][..]),
+        (&["verify", "no-such"], &["no-such", "cluster-of-three"]),
+        (
+            &["verify", "embedded", "--url", "http://127.0.0.1:1"],
+            &["--url", "faults"],
+        ),
+        (&["verify", "quiet", "--hours", "0"], &["--hours"]),
+        (
+            &["verify", "quiet", "--rookery", "/no/such/rookery"],
+            &["--rookery", "/no/such/rookery"],
+        ),
+        (
+            &[
+                "verify",
+                "quiet",
+                "--url",
+                "http://127.0.0.1:1",
+                "--folder",
+                full,
+            ],
+            &["--folder", "not empty"],
+        ),
+        (&["verify", "quiet", "--keep"], &["--folder"]),
+    ] {
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{word} in {said}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod malformed;
 mod raw;
 mod resume;
 mod slow_reader;
+mod verify;
 
 use std::{net::SocketAddr, path::Path};
 

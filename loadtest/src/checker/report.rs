@@ -35,11 +35,16 @@ pub enum Verdict {
     /// An answer that ends before what was known when the question was asked, or refuses a member
     /// as none.
     Stale,
+    /// A watcher shows a user as online who has had no session for longer than
+    /// [`GHOST_MAX`](crate::limits::GHOST_MAX), or as offline one who has had one for as long. Time
+    /// counts from when it was told or became so, whichever is later; a status not known yet is
+    /// neither.
+    Ghost,
 }
 
 impl Verdict {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::Duplicate,
         Self::Reordered,
@@ -50,6 +55,7 @@ impl Verdict {
         Self::Divergent,
         Self::Conflict,
         Self::Stale,
+        Self::Ghost,
     ];
 
     /// The word in reports.
@@ -66,6 +72,7 @@ impl Verdict {
             Self::Divergent => "divergent",
             Self::Conflict => "conflict",
             Self::Stale => "stale",
+            Self::Ghost => "presence ghost",
         }
     }
 }
@@ -73,7 +80,7 @@ impl Verdict {
 /// One violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The room.
+    /// The room; empty where it is about none.
     pub room: String,
     /// When it was seen, in microseconds of the history; 0: only the final log shows it.
     pub at: u64,
@@ -87,7 +94,8 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.room)?;
         if let Some(client) = self.client {
-            write!(f, ", client {client} at {:.6} s", seconds(self.at))?;
+            let comma = if self.room.is_empty() { "" } else { ", " };
+            write!(f, "{comma}client {client} at {:.6} s", seconds(self.at))?;
         }
         write!(f, ": {}", self.what)
     }
@@ -125,6 +133,8 @@ pub struct Totals {
     pub unread_checked: u64,
     /// Answers about members held against the log.
     pub members_checked: u64,
+    /// Statuses of users told to watchers.
+    pub statuses: u64,
     /// Replicas compared.
     pub replicas: u64,
     /// Sessions opened.
@@ -147,6 +157,7 @@ impl Totals {
             read,
             unread_checked,
             members_checked,
+            statuses,
             replicas,
             sessions,
         } = other;
@@ -162,6 +173,7 @@ impl Totals {
         self.read += read;
         self.unread_checked += unread_checked;
         self.members_checked += members_checked;
+        self.statuses += statuses;
         self.replicas += replicas;
         self.sessions += sessions;
     }
@@ -246,6 +258,7 @@ impl fmt::Display for Report {
             ("events read in pages", t.read),
             ("unread answers", t.unread_checked),
             ("membership answers", t.members_checked),
+            ("presence told", t.statuses),
             ("replicas compared", t.replicas),
         ] {
             writeln!(f, "{word:<24}{count:>12}")?;

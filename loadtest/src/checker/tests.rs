@@ -3,6 +3,7 @@
 mod again;
 mod faults;
 mod made;
+mod presence;
 mod redacted;
 
 use proptest::prelude::*;

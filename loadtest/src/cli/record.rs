@@ -79,6 +79,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         in_flight_max: arguments.in_flight,
         // The seed repeats the choices; rooms are new each time, also on the same server.
         prefix: format!("load-{seed}-{:04x}", fastrand::u16(..)),
+        watched: true,
         deadline: Duration::from_secs(arguments.deadline),
         ..Workload::default()
     };

@@ -76,6 +76,14 @@ pub fn join_last(room: &str, messages: u32) -> Command {
     })
 }
 
+/// Watches the presence of users.
+#[must_use]
+pub fn watch_presence(users: &[String]) -> Command {
+    Command::WatchPresence(v1::WatchPresence {
+        users: users.to_vec(),
+    })
+}
+
 /// Leaves a room; `session_only` stays a member.
 #[must_use]
 pub fn leave(room: &str, session_only: bool) -> Command {

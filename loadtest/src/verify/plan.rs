@@ -404,6 +404,7 @@ impl Plan {
             others: gateways[1..].to_vec(),
             pace: Duration::from_millis(load.pace_ms),
             wander_one_in: load.wander_one_in,
+            watched: true,
             ..Workload::default()
         }
     }

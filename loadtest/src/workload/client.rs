@@ -216,7 +216,7 @@ impl Worker {
                 self.progress.unknown_some(before);
                 self.answer_due = None;
             }
-            Step::Notice(_) | Step::Other => {}
+            Step::Notice(_) | Step::Presence(_) | Step::Other => {}
         }
     }
 
