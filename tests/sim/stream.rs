@@ -196,6 +196,7 @@ impl Client {
             self.drop_room(&refused.room);
             let body = notice::Body::LeftRoom(v1::LeftRoom {
                 room: refused.room.clone(),
+                offset: 0,
             });
             self.received(Frame::Notice(v1::Notice { body: Some(body) }));
         }

@@ -198,7 +198,7 @@ fn delivery(delivery: link::UserDelivery) -> Option<Delivery> {
         user_delivery::Body::Notice(notice) => {
             let body = Notice::decode(notice.clone()).ok().and_then(|it| it.body);
             if let Some(notice::Body::LeftRoom(left)) = body {
-                left_room = Some(left.room);
+                left_room = Some(left);
             }
             SharedFrame::new(Body::Notice, notice)
         }

@@ -9,7 +9,7 @@ use rookery_proto::{
     ids::SessionId,
     link::{Reply, RoomRefused},
     shard::Shard,
-    v1::client_frame::Command,
+    v1::{LeftRoom, client_frame::Command},
 };
 
 use super::wire::Socket;
@@ -140,7 +140,7 @@ pub(crate) struct Delivery {
     pub(crate) sessions: Vec<SessionId>,
     pub(crate) frame: SharedFrame,
     /// The room these sessions' user left on another device.
-    pub(crate) left_room: Option<String>,
+    pub(crate) left_room: Option<LeftRoom>,
     /// How a user of that shard is: only its owner can know.
     pub(crate) told_of: Option<Shard>,
 }

@@ -281,6 +281,21 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
     }
 
+    /// Whether the session has joined again since its user left: this word of it comes late, by way
+    /// of presence. Who listens beyond the leave does so by another join.
+    fn came_back(&self, key: u32, left: &v1::LeftRoom) -> bool {
+        let room = self.by_name.get(left.room.as_str());
+        let Some(&room) = room.filter(|&&room| self.seat(key, room).is_some()) else {
+            return false;
+        };
+        let room = &self.rooms[room as usize];
+        let mut ahead = room.ahead.iter();
+        let known = room
+            .last
+            .max(ahead.find(|it| it.session == key).map_or(0, |it| it.offset));
+        left.offset > 0 && known >= left.offset
+    }
+
     pub(super) fn on_signal(&mut self, signal: Arc<RoomSignal>) {
         let Some(&key) = self.by_name.get(signal.room.as_str()) else {
             return;
@@ -302,8 +317,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             let Some(key) = self.find_open(session) else {
                 continue;
             };
-            if let Some(room) = &delivery.left_room {
-                self.unlisten(key, room);
+            if let Some(left) = &delivery.left_room {
+                if self.came_back(key, left) {
+                    continue;
+                }
+                self.unlisten(key, &left.room);
             }
             let encoding = self.sessions[key as usize].encoding;
             self.push(key, delivery.frame.frame(encoding).clone());
@@ -475,8 +493,11 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
             {
                 self.catch_up_seat(key, seat);
                 self.unseat(key, seat);
-                let room = refused.room.clone();
-                self.notice(key, notice::Body::LeftRoom(v1::LeftRoom { room }));
+                let left = v1::LeftRoom {
+                    room: refused.room.clone(),
+                    offset: 0,
+                };
+                self.notice(key, notice::Body::LeftRoom(left));
             }
         }
     }

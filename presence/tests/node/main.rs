@@ -214,7 +214,10 @@ async fn sessions_not_announced_after_a_loss_are_gone() {
 }
 
 fn notice(room: &str) -> v1::Notice {
-    let left = v1::LeftRoom { room: room.into() };
+    let left = v1::LeftRoom {
+        room: room.into(),
+        ..v1::LeftRoom::default()
+    };
     v1::Notice {
         body: Some(v1::notice::Body::LeftRoom(left)),
     }

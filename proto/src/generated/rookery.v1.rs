@@ -984,6 +984,9 @@ fn full_name() -> ::prost::alloc::string::String { "rookery.v1.AddedToRoom".into
 pub struct LeftRoom {
     #[prost(string, tag = "1")]
     pub room: ::prost::alloc::string::String,
+    /// Of the event by which the user left, where the server knows it.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
 }
 impl ::prost::Name for LeftRoom {
 const NAME: &'static str = "LeftRoom";

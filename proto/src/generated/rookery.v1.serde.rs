@@ -3153,9 +3153,17 @@ impl serde::Serialize for LeftRoom {
         if !self.room.is_empty() {
             len += 1;
         }
+        if self.offset != 0 {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("rookery.v1.LeftRoom", len)?;
         if !self.room.is_empty() {
             struct_ser.serialize_field("room", &self.room)?;
+        }
+        if self.offset != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("offset", &self.offset)?;
         }
         struct_ser.end()
     }
@@ -3168,11 +3176,13 @@ impl<'de> serde::Deserialize<'de> for LeftRoom {
     {
         const FIELDS: &[&str] = &[
             "room",
+            "offset",
         ];
 
         #[allow(clippy::enum_variant_names)]
         enum GeneratedField {
             Room,
+            Offset,
             __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
@@ -3196,6 +3206,7 @@ impl<'de> serde::Deserialize<'de> for LeftRoom {
                     {
                         match value {
                             "room" => Ok(GeneratedField::Room),
+                            "offset" => Ok(GeneratedField::Offset),
                             _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
@@ -3216,6 +3227,7 @@ impl<'de> serde::Deserialize<'de> for LeftRoom {
                     V: serde::de::MapAccess<'de>,
             {
                 let mut room__ = None;
+                let mut offset__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Room => {
@@ -3224,6 +3236,14 @@ impl<'de> serde::Deserialize<'de> for LeftRoom {
                             }
                             room__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::Offset => {
+                            if offset__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("offset"));
+                            }
+                            offset__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
@@ -3231,6 +3251,7 @@ impl<'de> serde::Deserialize<'de> for LeftRoom {
                 }
                 Ok(LeftRoom {
                     room: room__.unwrap_or_default(),
+                    offset: offset__.unwrap_or_default(),
                 })
             }
         }

@@ -81,7 +81,10 @@ impl RoomState {
                 let room = self.room.as_str().to_owned();
                 fx.tell_user(
                     &pending.actor,
-                    notice::Body::LeftRoom(v1::LeftRoom { room }),
+                    notice::Body::LeftRoom(v1::LeftRoom {
+                        room,
+                        offset: pending.entry.offset.0,
+                    }),
                     except,
                 );
             }

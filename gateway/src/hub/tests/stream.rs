@@ -344,28 +344,63 @@ fn join_answered_after_its_session_ended_is_detached() {
     assert!(matches!(bench.packet(), Packet::RoomDetach(detach) if detach.session == 1));
 }
 
+/// Presence tells these sessions that their user left by the event at that offset.
+fn left_elsewhere(sessions: &[u64], offset: u64) -> LinkPacket {
+    let left = v1::LeftRoom {
+        room: "r".to_owned(),
+        offset,
+    };
+    let notice = v1::Notice {
+        body: Some(v1::notice::Body::LeftRoom(left.clone())),
+    };
+    LinkPacket::Delivery(Arc::new(Delivery {
+        sessions: sessions.iter().copied().map(SessionId).collect(),
+        frame: SharedFrame::new(Body::Notice, notice.encode_to_vec().into()),
+        left_room: Some(left),
+        told_of: None,
+    }))
+}
+
 #[test]
 fn notice_that_the_user_left_elsewhere_ends_listening() {
+    // By a node that does not say where, at the next offset, and behind a hole.
+    for offset in [0, 5, 7] {
+        let mut bench = Bench::new();
+        let ada = bench.login(2, "ada");
+        bench.join(2, "r", 1, 4);
+        bench.link(Role::Presence, vec![left_elsewhere(&[2, 99], offset)]);
+        bench.link(Role::Rooms, vec![event("r", 1, 5)]);
+        check(&ada, &["ack j", "notice leftRoom"]);
+    }
+}
+
+#[test]
+fn late_word_of_a_leave_does_not_end_who_joined_again() {
     let mut bench = Bench::new();
-    let ada = bench.login(2, "ada");
-    bench.join(2, "r", 1, 4);
-    let notice = v1::Notice {
-        body: Some(v1::notice::Body::LeftRoom(v1::LeftRoom {
-            room: "r".to_owned(),
-        })),
-    };
-    let delivery = Delivery {
-        sessions: vec![SessionId(2), SessionId(99)],
-        frame: SharedFrame::new(Body::Notice, notice.encode_to_vec().into()),
-        left_room: Some("r".to_owned()),
-        told_of: None,
-    };
-    bench.link(
-        Role::Presence,
-        vec![LinkPacket::Delivery(Arc::new(delivery))],
+    let (ada, bob, eve) = (
+        bench.login(1, "ada"),
+        bench.login(2, "bob"),
+        bench.login(3, "eve"),
     );
-    bench.link(Role::Rooms, vec![event("r", 1, 5)]);
-    check(&ada, &["ack j", "notice leftRoom"]);
+    bench.join(1, "r", 1, 4);
+    bench.join(2, "r", 1, 4);
+    bench.link(Role::Rooms, vec![left("r", 5, "ada")]);
+    bench.join(1, "r", 1, 6);
+    let asked = resync(&mut bench);
+    bench.link(Role::Presence, vec![left_elsewhere(&[1], 5)]);
+    bench.link(Role::Rooms, vec![resynced(&asked, 1, 6), event("r", 1, 7)]);
+    check(&ada, &["ack j", "event 5", "ack j", "event 7"]);
+    check(&bob, &["ack j", "event 5", "event 6", "event 7"]);
+    // Ahead of the stream, whose hole has the leave.
+    bench.join(3, "r", 1, 7);
+    bench.join(3, "r", 1, 10);
+    bench.link(Role::Presence, vec![left_elsewhere(&[3], 9)]);
+    let asked = resync(&mut bench);
+    bench.link(
+        Role::Rooms,
+        vec![resynced(&asked, 1, 10), event("r", 1, 11)],
+    );
+    check(&eve, &["ack j", "ack j", "event 11"]);
 }
 
 #[test]
