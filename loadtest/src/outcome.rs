@@ -61,9 +61,9 @@ pub struct Side {
     pub stages: Vec<StageOutcome>,
     /// Its processes, and those of the load itself (role `load`).
     pub processes: Vec<ProcessSeries>,
-    /// What each connection cost in memory of all server processes together, bytes, once all were
-    /// joined and quiet; `None`: no process of the server could be read.
-    pub bytes_per_connection: Option<f64>,
+    /// What each connection cost in memory of the server's processes, by their role, bytes, once
+    /// all were joined and quiet; empty: no process of the server could be read.
+    pub bytes_per_connection: BTreeMap<String, f64>,
 }
 
 /// What one stage measured. Counts and latencies exclude its warm-up.
@@ -272,9 +272,14 @@ impl Side {
             "s",
             Better::Less,
         );
-        if let Some(bytes) = self.bytes_per_connection {
+        let roles = &self.bytes_per_connection;
+        if !roles.is_empty() {
             let name = "connect/bytes_per_connection".to_owned();
-            put(name, bytes, "bytes", Better::Less);
+            put(name, roles.values().sum(), "bytes", Better::Less);
+        }
+        for (role, bytes) in roles.iter().filter(|_| roles.len() > 1) {
+            let name = format!("connect/bytes_per_connection_{role}");
+            put(name, *bytes, "bytes", Better::Less);
         }
         for stage in &self.stages {
             stage.figures(&mut |name, value, unit, better| {

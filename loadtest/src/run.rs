@@ -27,7 +27,7 @@ mod side;
 mod summary;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -176,7 +176,7 @@ impl Run {
                 connect_s: 0.0,
                 stages: Vec::new(),
                 processes: Vec::new(),
-                bytes_per_connection: None,
+                bytes_per_connection: BTreeMap::new(),
             });
             let side = sides.last_mut().context("one was pushed")?;
             let failed = format!("the side {name} failed");

@@ -91,7 +91,7 @@ fn result(path: &Path, lost: u64) {
         connect_s: 0.5,
         stages: vec![stage],
         processes: Vec::new(),
-        bytes_per_connection: Some(1_500.0),
+        bytes_per_connection: [("server".to_owned(), 1_500.0)].into(),
     };
     let outcome = Outcome {
         format: FORMAT,

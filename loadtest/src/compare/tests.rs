@@ -84,7 +84,7 @@ fn what_was_zero_and_is_not_any_more_is_a_regression() {
 
 #[test]
 fn what_no_longer_happens_is_a_regression() {
-    let silent = compare(&TEN_PERCENT, |side| side.bytes_per_connection = None);
+    let silent = compare(&TEN_PERCENT, |side| side.bytes_per_connection.clear());
     let verdict = only_regression(&silent);
     assert_eq!(verdict, ("connect/bytes_per_connection", Verdict::Gone));
 }

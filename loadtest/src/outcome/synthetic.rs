@@ -112,7 +112,7 @@ fn side(name: &str, server: &str, scenario: &Scenario, slow: f64) -> Side {
         connect_s: 1.4 * slow,
         stages,
         processes: processes.into(),
-        bytes_per_connection: Some(1_565.0 * slow),
+        bytes_per_connection: BTreeMap::from([("server".to_owned(), 1_565.0 * slow)]),
     }
 }
 

@@ -132,7 +132,9 @@ fn of_side(told: &mut Vec<Learned>, source: &Source<'_>, side: &Side) {
         }
     };
     if source.run.scenario.people.connections >= CONNECTIONS_MIN
-        && let Some(bytes) = side.bytes_per_connection
+        && let Some(&bytes) = ["gateway", "server"]
+            .iter()
+            .find_map(|role| side.bytes_per_connection.get(*role))
     {
         let load = source.load("all joined and quiet");
         tell(GatewayBytesPerConnection, bytes, load);
@@ -300,7 +302,7 @@ mod tests {
 
     fn learned(change: impl FnOnce(&mut Side)) -> BTreeMap<CostKind, f64> {
         let mut run = many();
-        run.sides[0].bytes_per_connection = None;
+        run.sides[0].bytes_per_connection.clear();
         for stage in &mut run.sides[0].stages {
             stage.counts = crate::outcome::Counts::default();
             stage.server_counters.clear();
@@ -374,7 +376,7 @@ mod tests {
     #[test]
     fn held_and_opened_connections_tell_their_own_costs() {
         let costs = learned(|side| {
-            side.bytes_per_connection = Some(1_565.0);
+            side.bytes_per_connection = BTreeMap::from([("server".to_owned(), 1_565.0)]);
             let tick = crate::outcome::Tick {
                 connections: 10_000,
                 ..crate::outcome::Tick::default()

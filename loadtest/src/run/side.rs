@@ -99,7 +99,7 @@ impl Measuring<'_> {
         })
         .await?;
         self.quiet().await?;
-        let before = of_server(&self.processes.memory_bytes());
+        let before = self.processes.memory_bytes();
 
         self.begin("connecting");
         let began = Instant::now();
@@ -121,12 +121,15 @@ impl Measuring<'_> {
 
         self.begin("quiet");
         self.quiet().await?;
-        let after = of_server(&self.processes.memory_bytes());
+        let after = self.processes.memory_bytes();
         #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
         let each = |bytes: u64| bytes as f64 / f64::from(people.connections);
-        let grown = before.zip(after);
-        let grown = grown.map(|(before, after)| each(after.saturating_sub(before)));
-        self.side.bytes_per_connection = grown;
+        let servers = before.into_iter().filter(|(role, _)| role != LOAD);
+        let grown = servers.filter_map(|(role, before)| {
+            let after = *after.get(&role)?;
+            Some((role, each(after.saturating_sub(before))))
+        });
+        self.side.bytes_per_connection = grown.collect();
         Ok(())
     }
 

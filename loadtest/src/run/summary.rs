@@ -43,7 +43,12 @@ const SHOWN: [(&str, bool); 28] = [
     ("command_p99_us", true),
     ("command_p999_us", true),
 ];
-const CONNECT: [(&str, bool); 2] = [("seconds", true), ("bytes_per_connection", true)];
+const CONNECT: [(&str, bool); 4] = [
+    ("seconds", true),
+    ("bytes_per_connection", true),
+    ("bytes_per_connection_gateway", true),
+    ("bytes_per_connection_node", true),
+];
 const NAME_WIDTH: usize = 26;
 const VALUE_WIDTH: usize = 16;
 

@@ -142,7 +142,7 @@ async fn parts_of_two_processes_are_one_outcome() {
     assert_eq!(stage.latency.ack.count(), 2);
     let roles: Vec<&str> = side.processes.iter().map(|one| &*one.role).collect();
     assert_eq!(roles, ["server", "load", "load"]);
-    assert!(stage.memory_bytes["server"] > 0 && side.bytes_per_connection.is_some());
+    assert!(stage.memory_bytes["server"] > 0 && side.bytes_per_connection.contains_key("server"));
     assert!(is_good(&outcome), "{}", Summary(&outcome));
 }
 
