@@ -21,7 +21,8 @@ pub(crate) struct Programs {
     /// The program rookery.
     #[arg(long, env = "ROOKERY_BIN", default_value = "target/release/rookery")]
     rookery: PathBuf,
-    /// The program nats-server, for a cluster.
+    /// The program nats-server, for a cluster; `scripts/services start nats` builds one in
+    /// target/services.
     #[arg(long, env = "ROOKERY_NATS_SERVER", default_value = "nats-server")]
     pub(crate) nats_server: PathBuf,
     /// For a cluster, the database that scripts/services has started: HOST:PORT,HOST:PORT,…

@@ -46,7 +46,7 @@ pub enum CannotRun {
         /// The name of the server that is measured.
         subject: &'static str,
     },
-    /// The floor speaks Rookery's wire only, and so do bounds against it.
+    /// A process to look at is not there.
     #[error("--pid {role}={pid}: there is no such process")]
     NoProcess {
         /// Its role.
@@ -79,7 +79,14 @@ pub(super) fn check(run: &Run, machine: &Machine) -> Result<(), CannotRun> {
             }
         }
         Subject::Embedded { rookery } => program("--rookery", rookery)?,
-        Subject::Cluster { rookery, .. } => program("--rookery", rookery)?,
+        Subject::Cluster {
+            rookery,
+            nats_server,
+            ..
+        } => {
+            program("--rookery", rookery)?;
+            on_path("--nats-server", nats_server)?;
+        }
     }
     open_files(run, machine.open_files_max)
 }
@@ -93,6 +100,16 @@ fn program(flag: &'static str, path: &Path) -> Result<(), CannotRun> {
             source,
         }),
     }
+}
+
+/// A bare name is looked for on the PATH.
+fn on_path(flag: &'static str, path: &Path) -> Result<(), CannotRun> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&folders);
+    if path.components().count() == 1 && folders.any(|folder| folder.join(path).is_file()) {
+        return Ok(());
+    }
+    program(flag, path)
 }
 
 fn open_files(run: &Run, allowed: u64) -> Result<(), CannotRun> {
