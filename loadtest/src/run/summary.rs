@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::FLOOR;
+use super::{FLOOR, processes::LOAD};
 use crate::{
     outcome::{Figure, Outcome, Side, StageOutcome},
     shown::{number, quantity, words},
@@ -94,6 +94,9 @@ impl fmt::Display for Summary<'_> {
             rows(f, &stage.name, &SHOWN)?;
             for side in &outcome.sides {
                 let found = side.stages.iter().find(|known| known.name == stage.name);
+                if let Some(words) = found.and_then(by_role) {
+                    writeln!(f, "  {} CPU: {words}", side.name)?;
+                }
                 if let Some(words) = found.and_then(counted) {
                     writeln!(f, "  {} counted: {words}", side.name)?;
                 }
@@ -139,6 +142,17 @@ fn row(
         write!(f, "{:>VALUE_WIDTH$}", number(own.value / other.value))?;
     }
     writeln!(f)
+}
+
+/// Whose CPU it was, where a server is more than one kind of process.
+#[expect(clippy::cast_precision_loss, reason = "numbers for people")]
+fn by_role(stage: &StageOutcome) -> Option<String> {
+    let servers = stage.cpu_us.iter().filter(|(role, _)| *role != LOAD);
+    let whole = stage.server_cpu_us().max(1) as f64;
+    let shares: Vec<String> = servers
+        .map(|(role, cpu_us)| format!("{role} {:.0} %", *cpu_us as f64 / whole * 100.0))
+        .collect();
+    (shares.len() > 1).then(|| shares.join(", "))
 }
 
 /// What the server counted, where it tells: commits and reads of the store.
