@@ -142,19 +142,20 @@ impl<'a> Presences<'a> {
         let Some(user) = self.judged.people.find(&presence.user) else {
             return;
         };
-        let before = self.sessions.get_mut(&number);
-        let before = before.and_then(|session| session.shown.remove(&user));
-        if let Some(before) = before {
-            self.look(record.client, user, before, report);
-        }
         let at = record.at;
         let shown = match presence.status() {
+            // Not known to whoever answered: it says nothing, and what was told before stays.
             Status::Unspecified => return,
             Status::Offline => Shown { online: false, at },
             Status::Online | Status::Away | Status::Dnd | Status::Invisible => {
                 Shown { online: true, at }
             }
         };
+        let before = self.sessions.get_mut(&number);
+        let before = before.and_then(|session| session.shown.remove(&user));
+        if let Some(before) = before {
+            self.look(record.client, user, before, report);
+        }
         if let Some(session) = self.sessions.get_mut(&number) {
             session.shown.insert(user, shown);
         }

@@ -37,8 +37,8 @@ pub enum Verdict {
     Stale,
     /// A watcher shows a user as online who has had no session for longer than
     /// [`GHOST_MAX`](crate::limits::GHOST_MAX), or as offline one who has had one for as long. Time
-    /// counts from when it was told or became so, whichever is later; a status not known yet is
-    /// neither.
+    /// counts from when it was told or became so, whichever is later; a status not known yet says
+    /// nothing.
     Ghost,
 }
 

@@ -55,7 +55,7 @@ impl Watcher {
     pub(super) async fn until(&mut self, online: bool) {
         let deadline = Instant::now() + WAIT_MAX;
         let right = |status: Option<&Status>| match status {
-            None | Some(Status::Unspecified) => false,
+            None => false,
             Some(Status::Offline) => !online,
             Some(_) => online,
         };
@@ -107,7 +107,12 @@ impl Watcher {
     }
 
     fn note(&mut self, told: v1::Presence) {
-        let status = told.status();
-        self.shown.insert(told.user, status);
+        match told.status() {
+            // The answer to a watch may be older than what was told before it came.
+            Status::Unspecified => {}
+            status => {
+                self.shown.insert(told.user, status);
+            }
+        }
     }
 }

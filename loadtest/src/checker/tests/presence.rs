@@ -118,11 +118,22 @@ fn user_shown_offline_for_too_long_while_connected_is_a_ghost() {
 fn status_not_known_yet_and_a_watcher_that_is_gone_show_nobody() {
     let report = judge(vec![
         (1, BOB, opened("bob")),
-        (2, WATCHER, shown(Status::Offline)),
-        (30, WATCHER, shown(Status::Unspecified)),
+        (2, WATCHER, listed(Status::Unspecified)),
         (200, WATCHER, shown(Status::Offline)),
         (210, WATCHER, closed()),
         (900, BOB, closed()),
     ]);
     assert!(report.is_sound(), "{report}");
+}
+
+#[test]
+fn status_not_known_to_who_answers_takes_back_nothing() {
+    let report = judge(vec![
+        (1, BOB, opened("bob")),
+        (2, WATCHER, shown(Status::Online)),
+        (3, WATCHER, listed(Status::Unspecified)),
+        (4, BOB, closed()),
+        (70, WATCHER, closed()),
+    ]);
+    assert_eq!(report.verdicts(), [Verdict::Ghost], "{report}");
 }
