@@ -7,7 +7,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use rookery_cluster::{Bus, EndpointId, Inbound, Inbox, Links, Membership, Placement, Role};
+use rookery_cluster::{Bus, EndpointId, Inbound, Inbox, Links, Membership, Role};
 use rookery_loadtest::{
     client::{Closed, Command, command, maybe},
     history::{Purpose, What},
@@ -21,7 +21,7 @@ use rookery_proto::{
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::{
-    cluster::{Cluster, Moving, View},
+    cluster::{Cluster, Moving, Target, View},
     mutation::Mutation,
     net::NetPort,
     node,
@@ -51,9 +51,31 @@ struct Gateway {
 }
 
 /// How a gateway knows who owns what.
-enum Owners {
+pub(crate) enum Owners {
     Driven(Arc<View>),
     Real(Membership),
+}
+
+impl Owners {
+    pub(crate) async fn new(cluster: &Arc<Cluster>, process: &Arc<Process>, name: &str) -> Self {
+        match cluster.moving {
+            Moving::Driven | Moving::Planned => Self::Driven(cluster.view(process)),
+            Moving::Real => Self::Real(node::join(cluster, process, name, Role::Gateway).await.0),
+        }
+    }
+
+    /// The owner, and the epoch under which it is known to be that.
+    pub(crate) fn under(&self, target: Target) -> Option<(EndpointId, u64)> {
+        match self {
+            Self::Driven(view) => view.under(target),
+            Self::Real(membership) => {
+                let owners = membership.placement().owners();
+                let owner = owners.owner(target.0, target.1)?.clone();
+                let epoch = owners.epoch(target.0, target.1)?;
+                Some((owner, epoch.0))
+            }
+        }
+    }
 }
 
 /// One client.
@@ -413,12 +435,7 @@ impl Gateway {
         let bus: Arc<dyn Bus> = Arc::new(NetPort::new(&cluster.net, &process));
         let inbox = Inbox::open(&bus, &me).await.expect("the bus takes it");
         let links = Links::new(bus, me, process.incarnation << 32);
-        let owners = match cluster.moving {
-            Moving::Driven | Moving::Planned => Owners::Driven(cluster.view(&process)),
-            Moving::Real => {
-                Owners::Real(node::join(cluster, &process, &name, Role::Gateway).await.0)
-            }
-        };
+        let owners = Owners::new(cluster, &process, &name).await;
         Self {
             process,
             owners,
@@ -428,11 +445,8 @@ impl Gateway {
     }
 
     fn owner(&self, room: &str) -> Option<EndpointId> {
-        let shard = Shard::of(room);
-        match &self.owners {
-            Owners::Driven(view) => view.owner(Role::Rooms, shard),
-            Owners::Real(membership) => membership.placement().owner(Role::Rooms, shard),
-        }
+        let owner = self.owners.under((Role::Rooms, Shard::of(room)));
+        owner.map(|(owner, _)| owner)
     }
 }
 

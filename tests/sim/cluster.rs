@@ -17,6 +17,7 @@ use crate::{
     keeper::{Order, Orders},
     mutation::Mutation,
     net::Net,
+    presence::Fact,
     profile::{Plan, Profile},
     quorum::Quorum,
     world::{Process, World, mostly_short},
@@ -48,9 +49,12 @@ pub(crate) struct Cluster {
     history: Mutex<Vec<Record>>,
 }
 
+/// Whose owner is meant.
+pub(crate) type Target = (Role, Shard);
+
 #[derive(Default)]
 struct Map {
-    owners: BTreeMap<Shard, (Version, EndpointId)>,
+    owners: BTreeMap<Target, (Version, EndpointId)>,
     views: Vec<(Arc<Process>, Arc<View>)>,
 }
 
@@ -60,29 +64,36 @@ type Version = (u64, u64);
 
 /// Who owns what, as one process has heard from the driver.
 #[derive(Default)]
-pub(crate) struct View(Mutex<BTreeMap<Shard, (Version, EndpointId)>>);
+pub(crate) struct View(Mutex<BTreeMap<Target, (Version, EndpointId)>>);
 
 impl View {
-    fn hear(&self, shard: Shard, version: Version, owner: EndpointId) {
+    fn hear(&self, target: Target, version: Version, owner: EndpointId) {
         let mut owners = self.0.lock().expect("no panic while held");
-        if owners.get(&shard).is_none_or(|(known, _)| *known < version) {
-            owners.insert(shard, (version, owner));
+        if owners
+            .get(&target)
+            .is_none_or(|(known, _)| *known < version)
+        {
+            owners.insert(target, (version, owner));
         }
     }
 
     /// Something came that shows who owns a room.
     pub(crate) fn saw(&self, room: &str, epoch: u64, owner: &EndpointId) {
-        self.hear(Shard::of(room), (epoch, 0), owner.clone());
+        let target = (Role::Rooms, Shard::of(room));
+        self.hear(target, (epoch, 0), owner.clone());
+    }
+
+    /// The owner, and the epoch under which it is known to be that.
+    pub(crate) fn under(&self, target: Target) -> Option<(EndpointId, u64)> {
+        let owners = self.0.lock().expect("no panic while held");
+        let known = owners.get(&target);
+        known.map(|((epoch, _), owner)| (owner.clone(), *epoch))
     }
 }
 
 impl Placement for View {
     fn owner(&self, role: Role, shard: Shard) -> Option<EndpointId> {
-        if role != Role::Rooms {
-            return None;
-        }
-        let owners = self.0.lock().expect("no panic while held");
-        owners.get(&shard).map(|(_, owner)| owner.clone())
+        self.under((role, shard)).map(|(owner, _)| owner)
     }
 }
 
@@ -96,15 +107,16 @@ impl Cluster {
         let world = World::new(seed, traced);
         let plan = profile.plan();
         let rooms = plan.rooms.iter().copied().map(Shard::of);
+        let dear = rooms.chain(plan.people().map(Shard::of));
         Arc::new(Self {
             net: Net::new(&world),
-            quorum: Quorum::new(&world, mutation, rooms),
+            quorum: Quorum::new(&world, mutation, dear),
             world,
             mutation,
             moving: match profile {
-                Profile::Real => Moving::Real,
-                Profile::Moves => Moving::Planned,
-                _ => Moving::Driven,
+                Profile::Real | Profile::RealPresence => Moving::Real,
+                Profile::Moves | Profile::Presence => Moving::Planned,
+                Profile::Broad | Profile::Takeovers | Profile::LateCommits => Moving::Driven,
             },
             plan,
             map: Mutex::default(),
@@ -150,6 +162,12 @@ impl Cluster {
         answers.next().cloned()
     }
 
+    /// Whether one of the records from an index on is such.
+    pub(crate) fn any_since(&self, index: usize, is: impl Fn(&Record) -> bool) -> bool {
+        let history = self.history.lock().expect("no panic while held");
+        history[index..].iter().any(is)
+    }
+
     pub(crate) fn take_history(&self) -> Vec<Record> {
         std::mem::take(&mut self.history.lock().expect("no panic while held"))
     }
@@ -158,26 +176,27 @@ impl Cluster {
     pub(crate) fn view(&self, process: &Arc<Process>) -> Arc<View> {
         let view = Arc::new(View::default());
         let mut map = self.map.lock().expect("no panic while held");
-        for (shard, (version, owner)) in &map.owners {
-            view.hear(*shard, *version, owner.clone());
+        for (target, (version, owner)) in &map.owners {
+            view.hear(*target, *version, owner.clone());
         }
         map.views.retain(|(process, _)| !process.is_dead());
         map.views.push((Arc::clone(process), Arc::clone(&view)));
         view
     }
 
-    /// The driver gives the rooms of a shard another owner.
+    /// The driver gives a shard another owner.
     pub(crate) fn assign(&self, shard: Shard, owner: &EndpointId) {
         self.world.say(|| format!("shard {shard} goes to {owner}"));
+        let target = (role(owner), shard);
         let known = self
             .map
             .lock()
             .expect("no panic while held")
             .owners
-            .get(&shard)
+            .get(&target)
             .cloned();
         let epoch = known.map_or(0, |((epoch, _), _)| epoch);
-        self.tell(shard, (epoch, self.world.number()), owner);
+        self.tell(target, (epoch, self.world.number()), owner);
         self.order(owner, Order::Take(shard));
     }
 
@@ -197,12 +216,12 @@ impl Cluster {
         }
     }
 
-    /// Another node than this one that has a keeper.
+    /// Another node than this one, of the same role, that has a keeper.
     pub(crate) fn another(&self, than: &EndpointId) -> Option<EndpointId> {
         let keepers = self.keepers.lock().expect("no panic while held");
-        let others = keepers
-            .iter()
-            .filter(|(node, (process, _))| *node != than && !process.is_dead());
+        let others = keepers.iter().filter(|(node, (process, _))| {
+            *node != than && role(node) == role(than) && !process.is_dead()
+        });
         let others: Vec<&EndpointId> = others.map(|(node, _)| node).collect();
         let index = self.world.throw(|dice| dice.usize(0..others.len().max(1)));
         others.get(index).copied().cloned()
@@ -212,23 +231,41 @@ impl Cluster {
     pub(crate) fn shards_of(&self, node: &EndpointId) -> Vec<Shard> {
         let map = self.map.lock().expect("no panic while held");
         let owners = map.owners.iter().filter(|(_, (_, owner))| owner == node);
-        owners.map(|(shard, _)| *shard).collect()
+        owners.map(|((_, shard), _)| *shard).collect()
     }
 
     /// A node has taken a shard.
     pub(crate) fn taken(&self, shard: Shard, epoch: Epoch, owner: &EndpointId) {
-        if self.moving != Moving::Real {
-            self.tell(shard, (epoch.0, 0), owner);
+        if role(owner) == Role::Presence && self.plan.people().any(|it| Shard::of(it) == shard) {
+            self.world.note(Fact::Took(shard));
+        }
+        if self.moving == Moving::Real {
+            return;
+        }
+        self.tell((role(owner), shard), (epoch.0, 0), owner);
+        // Rooms find out by their fence. Nobody fences presence: heartbeats tell.
+        if role(owner) == Role::Presence {
+            let keepers = self.keepers.lock().expect("no panic while held");
+            let others = keepers.iter();
+            let others = others.filter(|(node, _)| *node != owner && role(node) == Role::Presence);
+            for (_, (_, orders)) in others {
+                let (delay, orders) = (self.news_delay(), orders.clone());
+                spawn(TaskKind::Passing, "news", async move {
+                    sleep(delay).await;
+                    // A node that is gone has no keeper any more.
+                    let _ = orders.send(Order::Lose(shard, epoch));
+                });
+            }
         }
     }
 
-    fn tell(&self, shard: Shard, version: Version, owner: &EndpointId) {
+    fn tell(&self, target: Target, version: Version, owner: &EndpointId) {
         let mut map = self.map.lock().expect("no panic while held");
-        let known = map.owners.get(&shard);
+        let known = map.owners.get(&target);
         if known.is_some_and(|(known, _)| *known >= version) {
             return;
         }
-        map.owners.insert(shard, (version, owner.clone()));
+        map.owners.insert(target, (version, owner.clone()));
         for (process, view) in &map.views {
             let delay = self.news_delay();
             let (process, view) = (Arc::clone(process), Arc::clone(view));
@@ -237,7 +274,7 @@ impl Cluster {
                 sleep(delay).await;
                 if !process.is_dead() {
                     process.pass().await;
-                    view.hear(shard, version, owner);
+                    view.hear(target, version, owner);
                 }
             });
         }
@@ -254,10 +291,15 @@ impl Cluster {
         })
     }
 
-    pub(crate) fn owner(&self, shard: Shard) -> Option<EndpointId> {
+    pub(crate) fn owner(&self, target: Target) -> Option<EndpointId> {
         let map = self.map.lock().expect("no panic while held");
-        map.owners.get(&shard).map(|(_, owner)| owner.clone())
+        map.owners.get(&target).map(|(_, owner)| owner.clone())
     }
+}
+
+/// What an endpoint of ours does.
+pub(crate) fn role(endpoint: &EndpointId) -> Role {
+    endpoint.role().expect("named by us")
 }
 
 /// One line of a replay.

@@ -28,6 +28,16 @@ pub(crate) enum Kind {
     Clash,
     /// Something of a voided event is to be seen.
     Trace,
+    /// A connected user was said to be offline.
+    Offline,
+    /// At rest somebody is shown who is not there.
+    Ghost,
+    /// At rest somebody is not shown as they are.
+    Outdated,
+    /// Somebody was told of a user more often than they should.
+    TooOften,
+    /// A shard moved because the bus was in two halves.
+    Moved,
     /// The code of a node, or of the simulation, panicked.
     Panic,
 }

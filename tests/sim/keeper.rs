@@ -14,7 +14,10 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use crate::{cluster::Cluster, world::Process};
+use crate::{
+    cluster::{Cluster, role},
+    world::Process,
+};
 
 /// When a release of unknown outcome is tried again.
 const RELEASE_RETRY: Duration = Duration::from_millis(50);
@@ -26,6 +29,8 @@ pub(crate) enum Order {
     Expect(Shard),
     Take(Shard),
     GiveTo(Shard, EndpointId),
+    /// Another has it, under that epoch.
+    Lose(Shard, Epoch),
 }
 
 /// Tells a node what to do about shards.
@@ -105,7 +110,24 @@ impl Keeper {
                 None => self.script.ask(Duty::Take { shard, from: None }),
             },
             Order::GiveTo(shard, to) => self.give(shard, to),
+            Order::Lose(shard, epoch) => {
+                if self.held.get(&shard).is_some_and(|held| *held < epoch) {
+                    self.held.remove(&shard);
+                    self.giving.remove(&shard);
+                    self.script.ask(Duty::Lost { shard });
+                    // Told to take it before it knew that it had lost it.
+                    if self.is_mine(shard) {
+                        self.script.ask(Duty::Take { shard, from: None });
+                    }
+                }
+            }
         }
+    }
+
+    /// Whether the driver wants it here.
+    fn is_mine(&self, shard: Shard) -> bool {
+        let target = (role(&self.me), shard);
+        self.cluster.owner(target).as_ref() == Some(&self.me)
     }
 
     fn give(&mut self, shard: Shard, to: EndpointId) {
@@ -131,7 +153,7 @@ impl Keeper {
             }
             Answer::TakeRefused(shard, owner) => {
                 // Another lives, and is replaced nevertheless: while that is still wanted.
-                if self.cluster.owner(shard).as_ref() == Some(&self.me) {
+                if self.is_mine(shard) {
                     let from = Some(owner);
                     self.script.ask(Duty::Take { shard, from });
                 }

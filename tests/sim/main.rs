@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`world`] (dice, clock, processes), [`replica`], [`quorum`] and [`store`] (the
 //! database), [`net`] (the bus), [`cluster`] and [`keeper`] (nodes: the real rooms over them), [`client`],
-//! [`stream`] and [`work`] (gateways with a client each), [`profile`] (kinds of runs), [`run`] (what happens), [`judge`] (what
+//! [`stream`] and [`work`] (gateways with a client each), [`presence`] (people and the gateways they
+//! use), [`profile`] (kinds of runs), [`run`] (what happens), [`judge`] (what
 //! must hold), [`mutation`] (rules broken on purpose), [`search`] (many seeds).
 //! `docs/simulation.md` says how to replay one.
 
@@ -14,6 +15,7 @@ mod keeper;
 mod mutation;
 mod net;
 mod node;
+mod presence;
 mod profile;
 mod quorum;
 mod replica;
@@ -58,10 +60,12 @@ fn seeds_break_no_promise() {
         "{} seeds, {} records, {} rooms woken at rest",
         seen.seeds, seen.records, seen.at_rest
     );
+    let profile = setting::<String>("ROOKERY_SIM_PROFILE");
+    let profile = profile.map_or_else(String::new, |it| format!("ROOKERY_SIM_PROFILE={it} "));
     for (seed, found) in &seen.wrong {
         println!("seed {seed} broke a promise; to see it again:");
         println!(
-            "  ROOKERY_SIM_SEED={seed} cargo test --test sim seeds_break_no_promise -- --nocapture"
+            "  {profile}ROOKERY_SIM_SEED={seed} cargo test --test sim seeds_break_no_promise -- --nocapture"
         );
         for found in found.iter().take(SHOWN) {
             println!("  {found}");
@@ -89,14 +93,16 @@ fn seeds_that_found_faults_are_sound() {
 
 #[test]
 fn same_seed_gives_the_same_history() {
-    // The last one has real membership.
-    let sound = (1..=6).chain([20]).map(|seed| (seed, None));
+    // The last two have real membership, the first of them also people.
+    let sound = (1..=6).chain([20, 40]).map(|seed| (seed, None));
     let broken = Mutation::ALL.into_iter().map(|rule| (1, Some(rule)));
     for (seed, mutation) in sound.chain(broken) {
         let text = || {
-            let records = outcome(seed, mutation, false).records;
-            let lines = records.iter().map(|it| serde_json::to_string(it).unwrap());
-            lines.collect::<Vec<_>>()
+            let outcome = outcome(seed, mutation, false);
+            let records = outcome.records.iter();
+            let lines = records.map(|it| serde_json::to_string(it).unwrap());
+            let facts = outcome.facts.iter().map(|it| format!("{it:?}"));
+            lines.chain(facts).collect::<Vec<_>>()
         };
         let (one, other) = (text(), text());
         let differs = one.iter().zip(&other).position(|(one, other)| one != other);
@@ -114,7 +120,7 @@ fn same_seed_gives_the_same_history() {
 fn each_rule_broken_on_purpose_is_found() {
     let only = setting::<String>("ROOKERY_SIM_BREAK");
     let count = setting("ROOKERY_SIM_SEEDS").unwrap_or(SEEDS);
-    let first = setting("ROOKERY_SIM_FIRST").unwrap_or(1);
+    let from = setting("ROOKERY_SIM_FIRST");
     let mut missed = Vec::new();
     for mutation in Mutation::ALL {
         if only
@@ -124,6 +130,7 @@ fn each_rule_broken_on_purpose_is_found() {
             continue;
         }
         let began = std::time::Instant::now();
+        let first = from.unwrap_or_else(|| mutation.first());
         let seen = search(first, count, Some(mutation), |found| {
             mutation.is_shown_by(found)
         });

@@ -1,4 +1,4 @@
-//! The musts of DESIGN §4, each broken on purpose.
+//! The musts of DESIGN §4 and §6, each broken on purpose.
 
 use rookery_loadtest::checker::Verdict;
 
@@ -52,10 +52,26 @@ pub(crate) enum Mutation {
     EventLeftOut,
     /// A gateway asks for a resume as if the user wanted to be let in.
     ResumeJoins,
+    /// Presence: a gateway announces its sessions once.
+    NotAnnouncedAgain,
+    /// Presence: a new owner does not wait for announcements.
+    NoTimeToAnnounce,
+    /// Presence: devices without session, and sessions of dead gateways, count on.
+    GoneStillCounts,
+    /// Presence: a gateway does not tell of sessions that close.
+    CloseNotTold,
+    /// Presence: a gateway watches once.
+    NotWatchedAgain,
+    /// Presence: each change is told at once.
+    NotThrottled,
+    /// Presence: a gateway passes on what somebody says who is not the owner any more.
+    FormerOwnerBelieved,
+    /// Nodes do not write their rows of heartbeats: who is on the other side of a split looks dead.
+    RowsNotWritten,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::FenceNotRead,
         Self::FenceBeforeWrite,
         Self::FenceNotReadAfterWaking,
@@ -77,7 +93,23 @@ impl Mutation {
         Self::AckAtOneReplica,
         Self::EventLeftOut,
         Self::ResumeJoins,
+        Self::NotAnnouncedAgain,
+        Self::NoTimeToAnnounce,
+        Self::GoneStillCounts,
+        Self::CloseNotTold,
+        Self::NotWatchedAgain,
+        Self::NotThrottled,
+        Self::FormerOwnerBelieved,
+        Self::RowsNotWritten,
     ];
+
+    /// Where the search for it begins: near the first seed that shows it, where that is far.
+    pub(crate) fn first(self) -> u64 {
+        match self {
+            Self::FormerOwnerBelieved => 100,
+            _ => 1,
+        }
+    }
 
     /// Under which it is searched for: that which makes its schedules frequent.
     pub(crate) fn profile(self) -> Profile {
@@ -103,6 +135,14 @@ impl Mutation {
             | Self::VoidDerivedCounts
             | Self::EventLeftOut
             | Self::ResumeJoins => Profile::Broad,
+            Self::NotAnnouncedAgain
+            | Self::NoTimeToAnnounce
+            | Self::GoneStillCounts
+            | Self::CloseNotTold
+            | Self::NotWatchedAgain
+            | Self::NotThrottled
+            | Self::FormerOwnerBelieved => Profile::Presence,
+            Self::RowsNotWritten => Profile::RealPresence,
         }
     }
 
@@ -144,6 +184,14 @@ impl Mutation {
             Self::SentIdsForgotten => matches!(kind, Kind::Wrong(Duplicate | Conflict)),
             Self::HoleDelivered => kind == Kind::Wrong(Gap),
             Self::ResumeJoins => matches!(kind, Kind::Wrong(Phantom | Duplicate)),
+            Self::NotAnnouncedAgain | Self::NoTimeToAnnounce => kind == Kind::Offline,
+            Self::GoneStillCounts | Self::CloseNotTold => kind == Kind::Ghost,
+            Self::NotWatchedAgain => kind == Kind::Outdated,
+            Self::FormerOwnerBelieved => {
+                matches!(kind, Kind::Outdated | Kind::Ghost | Kind::Offline)
+            }
+            Self::NotThrottled => kind == Kind::TooOften,
+            Self::RowsNotWritten => kind == Kind::Moved,
             Self::CursorOverwritten => matches!(kind, Kind::Wrong(CursorBackwards)),
         }
     }

@@ -17,7 +17,10 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use crate::world::{Process, World, mostly_short};
+use crate::{
+    presence::Fact,
+    world::{Process, World, mostly_short},
+};
 
 /// Messages that wait at one inbox. Beyond, they are lost.
 const INBOX_MESSAGES_MAX: usize = 4_096;
@@ -55,6 +58,8 @@ struct State {
     listeners: Vec<(Arc<Process>, String, mpsc::Sender<Bytes>)>,
     /// Names of processes that do not hear each other.
     cuts: BTreeSet<(String, String)>,
+    /// Incarnations on one side of a split.
+    one_side: BTreeSet<u64>,
     /// By sender and receiver: what is under way in order, and when the last of it arrives.
     pipes: BTreeMap<(String, String), Pipe>,
 }
@@ -75,6 +80,7 @@ impl Net {
                 inboxes: BTreeMap::new(),
                 listeners: Vec::new(),
                 cuts: BTreeSet::new(),
+                one_side: BTreeSet::new(),
                 pipes: BTreeMap::new(),
             }),
         })
@@ -82,21 +88,39 @@ impl Net {
 
     pub(crate) fn weather(&self, weather: Weather) {
         self.world.say(|| format!("bus {weather:?}"));
+        let loses = weather.lost > 0 || weather.overtaken > 0;
+        self.world.note(Fact::Losing(loses));
         self.state.lock().expect("no panic while held").weather = weather;
     }
 
     /// Two processes do not hear each other any more.
     pub(crate) fn cut(&self, one: &Process, other: &Process) {
         self.world.say(|| format!("cut {one:?} {other:?}"));
+        self.world
+            .note(Fact::Cut(one.incarnation, other.incarnation));
         let mut state = self.state.lock().expect("no panic while held");
         for (from, to) in [(one, other), (other, one)] {
             state.cuts.insert((from.name.clone(), to.name.clone()));
         }
     }
 
+    /// The bus falls into two halves: each process is in one or the other, those that start now
+    /// in the same. `alone`: nothing else is wrong.
+    pub(crate) fn split(&self, dice: &mut Rng, alone: bool) {
+        self.world.note(Fact::Split { alone });
+        let mut state = self.state.lock().expect("no panic while held");
+        let inboxes = state.inboxes.values().map(|(process, _)| process);
+        let all: BTreeSet<u64> = inboxes.map(|it| it.incarnation).collect();
+        let one_side: BTreeSet<u64> = all.into_iter().filter(|_| dice.bool()).collect();
+        self.world.say(|| format!("one half: {one_side:?}"));
+        state.one_side = one_side;
+    }
+
     pub(crate) fn heal(&self) {
-        self.world.say(|| "all cuts healed".to_owned());
-        self.state.lock().expect("no panic while held").cuts.clear();
+        self.world.note(Fact::Healed);
+        let mut state = self.state.lock().expect("no panic while held");
+        state.cuts.clear();
+        state.one_side.clear();
     }
 
     /// Sends one message, however it fares.
@@ -157,7 +181,8 @@ impl Net {
             }
         };
         let cut = (from.name.clone(), to.name.clone());
-        if !to.is_dead() && !state.cuts.contains(&cut) {
+        let [one, other] = [from, to].map(|it| state.one_side.contains(&it.incarnation));
+        if !to.is_dead() && !state.cuts.contains(&cut) && one == other {
             // Full or closed: lost.
             let _ = inbox.try_send(message);
         }

@@ -4,6 +4,7 @@ use rookery_loadtest::workload::Weights;
 use tokio::time::Duration;
 
 use crate::{
+    presence::USERS,
     quorum::{Slow, Traps},
     work::ROOMS,
 };
@@ -23,10 +24,20 @@ pub(crate) enum Profile {
     Moves,
     /// The real membership: nodes find out by themselves that others are gone.
     Real,
+    /// People with devices come, go and watch each other, while their shards move and gateways
+    /// die, stand still and are cut off.
+    Presence,
+    /// The same under the real membership; or the bus is in two halves for a while, and nothing
+    /// else is wrong.
+    RealPresence,
 }
 
 /// One seed of so many has real membership: it takes long.
 const REAL_EVERY: u64 = 20;
+/// One seed of so many has people beside that, which takes longer still.
+const REAL_PRESENCE_EVERY: u64 = 100;
+/// One seed of so many is about presence.
+const PRESENCE_EVERY: u64 = 10;
 
 /// The numbers of a profile.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     /// How long misfortunes go on.
     pub(crate) work: Duration,
+    /// How often that; in between all come to rest, and it is looked what is shown of people.
+    pub(crate) rounds: u32,
     /// Longest time between two misfortunes.
     pub(crate) misfortune_ms_max: u64,
     /// Of ten misfortunes so many are takeovers from owners that live.
@@ -55,12 +68,15 @@ pub(crate) struct Plan {
     pub(crate) weights: Weights,
     /// The last so many clients read and react only.
     pub(crate) readers: u32,
+    /// Whether there are people whose presence is watched.
+    pub(crate) has_people: bool,
 }
 
 const BROAD: Plan = Plan {
     rooms: &ROOMS,
     nodes: 3,
     work: Duration::from_secs(9),
+    rounds: 1,
     misfortune_ms_max: 700,
     alarms: 0,
     restart_ms_max: 1_500,
@@ -84,6 +100,7 @@ const BROAD: Plan = Plan {
         leave: 0,
     },
     readers: 0,
+    has_people: false,
 };
 
 const TAKEOVERS: Plan = Plan {
@@ -189,6 +206,29 @@ const REAL: Plan = Plan {
     ..BROAD
 };
 
+const REAL_PRESENCE: Plan = Plan {
+    rooms: &[ROOMS[0]],
+    work: Duration::from_secs(25),
+    misfortune_ms_max: 1_500,
+    restart_ms_max: 3_000,
+    pace_ms_max: 1_000,
+    has_people: true,
+    ..BROAD
+};
+
+const PRESENCE: Plan = Plan {
+    rooms: &[ROOMS[0]],
+    work: Duration::from_secs(20),
+    rounds: 3,
+    misfortune_ms_max: 3_000,
+    restart_ms_max: 3_000,
+    news_ms_max: 1_500,
+    news_even: true,
+    pace_ms_max: 4_000,
+    has_people: true,
+    ..BROAD
+};
+
 /// What readers do.
 pub(crate) const READER: Weights = Weights {
     send: 0,
@@ -204,10 +244,26 @@ pub(crate) const READER: Weights = Weights {
 };
 
 impl Profile {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Broad,
+        Self::Takeovers,
+        Self::LateCommits,
+        Self::Moves,
+        Self::Real,
+        Self::Presence,
+        Self::RealPresence,
+    ];
+
     /// The profiles of the seeds that the sound code must survive.
     pub(crate) fn of_seed(seed: u64) -> Self {
         if seed.is_multiple_of(REAL_EVERY) {
-            return Self::Real;
+            return match seed % REAL_PRESENCE_EVERY == REAL_EVERY {
+                true => Self::RealPresence,
+                false => Self::Real,
+            };
+        }
+        if seed % PRESENCE_EVERY == PRESENCE_EVERY / 2 {
+            return Self::Presence;
         }
         match seed % 4 {
             0 => Self::Broad,
@@ -224,6 +280,16 @@ impl Profile {
             Self::LateCommits => &LATE_COMMITS,
             Self::Moves => &MOVES,
             Self::Real => &REAL,
+            Self::Presence => &PRESENCE,
+            Self::RealPresence => &REAL_PRESENCE,
         }
+    }
+}
+
+impl Plan {
+    /// Whose presence is watched.
+    pub(crate) fn people(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let people = self.has_people.then_some(USERS);
+        people.into_iter().flatten()
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use fastrand::Rng;
 use rookery_cluster::task::{TaskKind, spawn};
+use rookery_persistence::ShardKind;
 use rookery_proto::shard::Shard;
 use tokio::{
     sync::mpsc,
@@ -200,6 +201,21 @@ impl Quorum {
             .iter_mut()
             .map(|replica| replica.expire(before_ms, limit));
         removed.max().unwrap_or(0)
+    }
+
+    /// Who owns which shard.
+    pub(crate) fn owned(&self) -> BTreeMap<Cell, Value> {
+        let state = self.state();
+        let mut owned = state.cheap.clone();
+        for shard in &self.dear {
+            for cell in ShardKind::ALL.map(|kind| Cell::Shard(kind as u8, *shard)) {
+                let known = state.replicas.iter().filter_map(|it| it.cell(cell));
+                if let Some((_, (value, _))) = known.max_by_key(|(ballot, _)| *ballot) {
+                    owned.insert(cell, value);
+                }
+            }
+        }
+        owned
     }
 
     /// Looks at all replicas, as nobody inside can.

@@ -2,11 +2,15 @@
 
 mod misfortune;
 mod place;
+mod presence;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use fastrand::Rng;
-use rookery_cluster::task::{TaskKind, spawn};
+use rookery_cluster::{
+    Role,
+    task::{TaskKind, spawn},
+};
 use rookery_loadtest::{
     client::command,
     history::{Purpose, Record},
@@ -29,6 +33,7 @@ use crate::{
     mutation::Mutation,
     net::Weather,
     node::Node,
+    presence::{self as people, Fact, People},
     profile::{Plan, Profile},
     quorum::{REPLICAS, Traps, Trouble},
     work::{CLIENTS, Phase, Stage, user_name},
@@ -43,6 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) records: Vec<Record>,
+    /// What concerns presence, and when, in microseconds.
+    pub(crate) facts: Vec<(u64, Fact)>,
     pub(crate) found: Vec<Found>,
     /// Rooms that were claimed without being written again.
     pub(crate) at_rest: u64,
@@ -72,6 +79,7 @@ struct Driver {
     cluster: Arc<Cluster>,
     dice: Rng,
     nodes: Vec<Slot>,
+    people: Option<People>,
     /// What happens later.
     later: BTreeMap<(Instant, u64), Later>,
 }
@@ -90,6 +98,7 @@ impl Driver {
             nodes: (0..plan.nodes).map(|_| Slot { node: None }).collect(),
             cluster,
             dice,
+            people: None,
             later: BTreeMap::new(),
         };
         for index in 0..plan.nodes {
@@ -102,12 +111,20 @@ impl Driver {
             let client = Client::new(&driver.cluster, number, user, Purpose::Take).await;
             spawn(TaskKind::Passing, "client", client.run(Arc::clone(&stage)));
         }
+        if plan.has_people {
+            driver.people = Some(People::new(&driver.cluster));
+        }
         let mut found = driver.misfortunes().await;
         found.extend(driver.end(&stage).await);
         let records = driver.cluster.take_history();
         found.extend(judge::judge(&records, &driver.cluster.quorum));
+        let facts = driver.cluster.world.facts(<[_]>::to_vec);
+        if plan.has_people {
+            found.extend(people::judge(&facts));
+        }
         Outcome {
             records,
+            facts,
             found,
             at_rest: driver.cluster.world.rests(),
         }
@@ -118,6 +135,22 @@ impl Driver {
         let real = self.cluster.moving == Moving::Real;
         let peace = if real { 3_000 } else { 20 };
         sleep(Duration::from_millis(peace + self.dice.u64(0..400))).await;
+        if real && self.people.is_some() && self.dice.bool() {
+            return self.split_in_peace().await;
+        }
+        for round in 0..self.plan().rounds {
+            if round > 0 {
+                self.all_well();
+                if let Some(stuck) = self.rest().await {
+                    return vec![stuck];
+                }
+            }
+            self.round().await;
+        }
+        Vec::new()
+    }
+
+    async fn round(&mut self) {
         let plan = self.plan();
         self.cluster.quorum.traps(plan.traps);
         let until = Instant::now() + plan.work;
@@ -129,9 +162,11 @@ impl Driver {
                 next = now + Duration::from_millis(self.dice.u64(20..plan.misfortune_ms_max));
                 self.misfortune(now);
             }
+            if let Some(people) = &mut self.people {
+                people.act(now);
+            }
             sleep(TURN).await;
         }
-        Vec::new()
     }
 
     fn plan(&self) -> &'static Plan {
@@ -145,13 +180,16 @@ impl Driver {
         if !self.wait(|_| stage.all_ready()).await {
             return vec![Found::stuck("clients do not get answers")];
         }
+        if let Some(stuck) = self.rest().await {
+            return vec![stuck];
+        }
         let last = self.nodes.len();
         self.nodes.push(Slot { node: None });
         self.start(last);
         match self.cluster.moving {
             Moving::Driven | Moving::Planned => {
                 for room in self.plan().rooms.iter().copied() {
-                    self.assign(Shard::of(room), last);
+                    self.assign((Role::Rooms, Shard::of(room)), last);
                 }
             }
             Moving::Real => {
@@ -227,6 +265,9 @@ impl Driver {
 
     fn all_well(&mut self) {
         self.later.clear();
+        if let Some(people) = &mut self.people {
+            people.all_well();
+        }
         self.cluster.net.weather(Weather::FAIR);
         self.cluster.net.heal();
         self.cluster.quorum.trouble(Trouble::NONE);

@@ -34,9 +34,19 @@ where
     }
 }
 
+/// What `ROOKERY_SIM_PROFILE` names.
+fn named_profile() -> Option<Profile> {
+    let name = setting::<String>("ROOKERY_SIM_PROFILE")?;
+    let named = Profile::ALL
+        .into_iter()
+        .find(|it| format!("{it:?}") == name);
+    Some(named.expect("ROOKERY_SIM_PROFILE: a profile"))
+}
+
 /// The profile of a seed, or that under which a broken rule is searched for.
 fn profile(seed: u64, mutation: Option<Mutation>) -> Profile {
-    mutation.map_or_else(|| Profile::of_seed(seed), Mutation::profile)
+    let of_seed = || named_profile().unwrap_or_else(|| Profile::of_seed(seed));
+    mutation.map_or_else(of_seed, Mutation::profile)
 }
 
 /// Runs a seed; a panic in it is a finding, too.

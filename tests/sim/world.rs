@@ -17,6 +17,8 @@ use tokio::{
     time::{Duration, Instant},
 };
 
+use crate::presence::Fact;
+
 /// What the wall clocks say when a run begins.
 const BEGAN_MS: u64 = 1_700_000_000_000;
 
@@ -28,6 +30,7 @@ pub(crate) struct World {
     traced: bool,
     numbers: AtomicU64,
     rests: AtomicU64,
+    facts: Mutex<Vec<(u64, Fact)>>,
 }
 
 impl World {
@@ -38,6 +41,7 @@ impl World {
             traced,
             numbers: AtomicU64::new(1),
             rests: AtomicU64::new(0),
+            facts: Mutex::default(),
         })
     }
 
@@ -64,6 +68,21 @@ impl World {
     /// How many were.
     pub(crate) fn rests(&self) -> u64 {
         self.rests.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the judge of presence goes by.
+    pub(crate) fn note(&self, fact: Fact) {
+        self.say(|| format!("{fact:?}"));
+        let at = self.micros();
+        self.facts
+            .lock()
+            .expect("no panic while held")
+            .push((at, fact));
+    }
+
+    /// Looks at what was noted so far, with its times.
+    pub(crate) fn facts<T>(&self, look: impl FnOnce(&[(u64, Fact)]) -> T) -> T {
+        look(&self.facts.lock().expect("no panic while held"))
     }
 
     /// Microseconds since the run began.
@@ -155,6 +174,11 @@ impl Process {
             return;
         }
         self.world.say(|| format!("{} {to:?}", self.name));
+        self.world.note(match to {
+            State::Runs => Fact::GoesOn(self.incarnation),
+            State::Stands => Fact::Stands(self.incarnation),
+            State::Dead => Fact::Died(self.incarnation),
+        });
         *state = to;
         self.resumed.notify_waiters();
     }

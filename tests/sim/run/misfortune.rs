@@ -1,6 +1,7 @@
 //! What goes wrong, and when it is over.
 
 use fastrand::Rng;
+use rookery_cluster::Role;
 use rookery_proto::shard::Shard;
 use tokio::time::{Duration, Instant};
 
@@ -26,10 +27,16 @@ pub(super) enum Later {
     Fair,
     Calm,
     Heal,
+    /// A gateway of people is started anew, or goes on.
+    OpenDoor(usize),
+    DoorGoesOn(usize),
 }
 
 impl Driver {
     pub(super) fn misfortune(&mut self, now: Instant) {
+        if self.people_misfortune(now) {
+            return;
+        }
         let plan = self.plan();
         let index = self.dice.usize(0..plan.nodes);
         let soon = |dice: &mut Rng, max| now + Duration::from_millis(dice.u64(10..max));
@@ -51,11 +58,12 @@ impl Driver {
             }
             ALARM..=9 => {
                 // A false alarm: another takes a shard from a node that lives.
-                let shard = Shard::of(plan.rooms[self.dice.usize(0..plan.rooms.len())]);
+                let room = plan.rooms[self.dice.usize(0..plan.rooms.len())];
+                let target = (Role::Rooms, Shard::of(room));
                 if self.cluster.moving == Moving::Planned && self.dice.u8(0..4) > 0 {
-                    self.hand_over(shard, index);
+                    self.hand_over(target, index);
                 } else {
-                    self.assign(shard, index);
+                    self.assign(target, index);
                 }
             }
             10 => {
@@ -165,6 +173,8 @@ impl Driver {
             Later::Fair => self.cluster.net.weather(Weather::FAIR),
             Later::Calm => self.cluster.quorum.trouble(Trouble::NONE),
             Later::Heal => self.cluster.net.heal(),
+            Later::OpenDoor(door) => self.people.iter_mut().for_each(|it| it.start(door)),
+            Later::DoorGoesOn(door) => self.people.iter_mut().for_each(|it| it.go_on(door)),
         }
     }
 

@@ -1,10 +1,12 @@
 //! Which node is to own what.
 
+use rookery_cluster::Role;
 use rookery_persistence::ShardKind;
 use rookery_proto::shard::Shard;
 
 use super::Driver;
 use crate::{
+    cluster::Target,
     keeper::Order,
     node::Node,
     replica::{Cell, Value},
@@ -19,30 +21,39 @@ impl Driver {
         }
     }
 
-    /// Every shard of a room goes to some node.
+    /// What is owned: the shards of the rooms, and of the people whose presence is watched.
+    pub(super) fn targets(&self) -> impl Iterator<Item = Target> + use<> {
+        let plan = self.plan();
+        let rooms = plan.rooms.iter().copied().map(|it| (Role::Rooms, it));
+        let people = plan.people().map(|it| (Role::Presence, it));
+        rooms.chain(people).map(|(role, it)| (role, Shard::of(it)))
+    }
+
+    /// Every shard goes to some node.
     pub(super) fn place_all(&mut self) {
-        for room in self.plan().rooms.iter().copied() {
+        for target in self.targets() {
             let index = self.dice.usize(0..self.plan().nodes);
-            self.assign(Shard::of(room), index);
+            self.assign(target, index);
         }
     }
 
     /// A node that was fenced owns nothing again: whoever knows a larger epoch never asks it.
-    pub(super) fn assign(&self, shard: Shard, index: usize) {
+    pub(super) fn assign(&self, (role, shard): Target, index: usize) {
         if let Some(node) = &self.nodes[index].node
             && !self.is_fenced(node)
         {
-            self.cluster.assign(shard, &node.rooms);
+            self.cluster.assign(shard, &node.endpoint(role));
         }
     }
 
     /// Its owner gives the shard to that node, if both are there.
-    pub(super) fn hand_over(&self, shard: Shard, index: usize) {
+    pub(super) fn hand_over(&self, target: Target, index: usize) {
+        let (role, shard) = target;
         let to = self.nodes[index].node.as_ref();
-        if let (Some(owner), Some(to)) = (self.cluster.owner(shard), to)
+        if let (Some(owner), Some(to)) = (self.cluster.owner(target), to)
             && !self.is_fenced(to)
         {
-            let order = Order::GiveTo(shard, to.rooms.clone());
+            let order = Order::GiveTo(shard, to.endpoint(role));
             self.cluster.order(&owner, order);
         }
     }
@@ -82,16 +93,15 @@ impl Driver {
 
     /// Shards whose owner is gone find others.
     pub(super) fn place_lost(&mut self) {
-        for room in self.plan().rooms.iter().copied() {
-            let shard = Shard::of(room);
-            let owner = self.cluster.owner(shard);
+        for target in self.targets() {
+            let owner = self.cluster.owner(target);
             let lives = self
                 .nodes
                 .iter()
                 .filter_map(|slot| slot.node.as_ref())
-                .any(|node| Some(&node.rooms) == owner.as_ref() && !self.is_fenced(node));
+                .any(|node| Some(node.endpoint(target.0)) == owner && !self.is_fenced(node));
             if !lives {
-                self.move_on(shard);
+                self.move_on(target);
             }
         }
     }
@@ -100,24 +110,23 @@ impl Driver {
         let Some(node) = &self.nodes[index].node else {
             return self.place_lost();
         };
-        let rooms = node.rooms.clone();
-        for room in self.plan().rooms.iter().copied() {
-            let shard = Shard::of(room);
-            if self.cluster.owner(shard).as_ref() == Some(&rooms) {
-                self.move_on(shard);
+        let own = [Role::Rooms, Role::Presence].map(|role| node.endpoint(role));
+        for target in self.targets() {
+            let owner = self.cluster.owner(target);
+            if owner.is_some_and(|owner| own.contains(&owner)) {
+                self.move_on(target);
             }
         }
     }
 
-    pub(super) fn move_on(&mut self, shard: Shard) {
+    pub(super) fn move_on(&mut self, target: Target) {
+        let owner = self.cluster.owner(target);
         let first = self.dice.usize(0..self.nodes.len());
         for step in 0..self.nodes.len() {
             let index = (first + step) % self.nodes.len();
             let other = self.nodes[index].node.as_ref();
-            if other.is_some_and(|it| {
-                Some(&it.rooms) != self.cluster.owner(shard).as_ref() && !self.is_fenced(it)
-            }) {
-                return self.assign(shard, index);
+            if other.is_some_and(|it| Some(it.endpoint(target.0)) != owner && !self.is_fenced(it)) {
+                return self.assign(target, index);
             }
         }
     }

@@ -5,6 +5,7 @@ use rookery_cluster::{EndpointId, Liveness, LivenessError, LivenessRow};
 
 use super::NodeStore;
 use crate::{
+    mutation::Mutation,
     quorum::{NoQuorum, QUORUM},
     replica::{Key, Partition, Row},
 };
@@ -13,6 +14,9 @@ use crate::{
 impl Liveness for NodeStore {
     async fn write(&self, row: LivenessRow) -> Result<(), LivenessError> {
         self.process.pass().await;
+        if self.breaks(Mutation::RowsNotWritten) {
+            return Ok(());
+        }
         let key = Key::Heartbeat(row.endpoint.as_str().to_owned());
         let row = Row::Heartbeat(self.quorum.world.number(), row.heartbeat);
         let batch = (Partition::Heartbeats, vec![(key, row)]);
