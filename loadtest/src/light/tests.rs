@@ -118,6 +118,26 @@ impl Light {
 }
 
 #[tokio::test]
+async fn every_second_of_a_stage_is_said_also_the_last() {
+    let server = FakeServer::start().await;
+    let mut light = Light::joined(&small(&server, &["stage.0.seconds=2"])).await;
+    light.measuring().await;
+    let mut due = Vec::new();
+    light
+        .until(|report| match report {
+            Report::Tick(tick) => {
+                due.push(tick.counts.due);
+                None
+            }
+            Report::Stage(_) => Some(()),
+            _ => None,
+        })
+        .await;
+    // A machine that stops for a second has one tick for two.
+    assert_eq!(due.iter().sum::<u64>(), 200, "{due:?}");
+}
+
+#[tokio::test]
 async fn every_listener_counts_every_event() {
     let server = FakeServer::start().await;
     let mut light = Light::joined(&small(&server, &[])).await;

@@ -147,8 +147,10 @@ impl Engine {
     /// A second, or all of it, is over.
     fn measured(&mut self, running: &mut Running, now_us: u64) {
         if now_us >= running.tick_us && running.tick_us <= running.end_us {
-            // A process that fell behind by seconds says one tick for them.
-            running.tick_us = now_us + SECOND_US;
+            // Whole seconds of the stage, so that its last one is said; a process that fell behind
+            // by several says one tick for them.
+            let seconds = (now_us - running.measure_us) / SECOND_US;
+            running.tick_us = running.measure_us + (seconds + 1) * SECOND_US;
             let tick = self.tally.take_tick(self.whole as u64);
             self.reports.push(Report::Tick(tick));
         }
