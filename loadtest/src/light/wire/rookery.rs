@@ -59,8 +59,7 @@ fn command(tag: Tag, say: &Say<'_>) -> Option<Command> {
         Say::Join { room, after } => Command::Join(v1::Join {
             room: room.to_owned(),
             from: after.map(v1::join::From::AfterOffset),
-            // Nobody leaves under load, and the first join may name an offset, too.
-            resume: false,
+            resume: after.is_some(),
         }),
         Say::Send { room, text } => Command::Send(v1::Send {
             room: room.to_owned(),
