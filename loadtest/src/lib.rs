@@ -11,7 +11,7 @@
 //! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
 //! every wire through a [`proxy`]; [`verify`] runs workloads under faults and has them judged;
 //! [`measure`] measures what users of such a cluster wait for; [`wait`] and [`services`] are for
-//! tests; [`mod@bench`] holds the cheap listeners of the benches.
+//! tests; [`mod@bench`] makes histories for the benches.
 //!
 //! Invariants: nothing is judged from the inside of the server; an outcome that no answer told is
 //! unknown until the final log tells; the checker is linear in the history.

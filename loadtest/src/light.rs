@@ -21,4 +21,6 @@ pub use engine::{Engine, LightError, Orders};
 pub use sockets::raise_open_files;
 
 #[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
 mod tests;

@@ -143,6 +143,8 @@ pub(crate) const LIGHT_DRAIN_DEADLINE: Duration = Duration::from_secs(12);
 pub(crate) const LIGHT_SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between two looks at all listeners while a stage drains or settles.
 pub(crate) const LIGHT_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Without an event for so long, a server whose events have no offsets has delivered all.
+pub(crate) const LIGHT_QUIET: Duration = Duration::from_millis(200);
 /// Pause before a refused command is tried again, where the server asks for none.
 pub(crate) const LIGHT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 

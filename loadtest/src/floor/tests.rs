@@ -1,14 +1,14 @@
 //! The tool's own clients on the floor.
 
-use std::{sync::Arc, time::Duration};
-
 use rookery_proto::v1::{self, event::Body};
 
 use super::Floor;
 use crate::{
-    bench::{Listeners, ListenersOptions},
     client::{Client, ConnectOptions, Encoding, ServerAddress, command},
-    wait::eventually,
+    light::{
+        harness::{Light, task},
+        orders::{Order, Task},
+    },
 };
 
 fn floor() -> ServerAddress {
@@ -64,45 +64,46 @@ async fn clients_chat_resume_and_read_back_over_the_floor() {
 
 #[tokio::test]
 async fn every_listener_of_the_floor_hears_every_event_in_its_encoding() {
-    let address = floor();
-    let options = ConnectOptions::named(&address, "speaker");
-    let (speaker, _heard) = Client::connect(&options).await.unwrap();
-    speaker
-        .create(command::create_channel("hall"))
-        .await
-        .unwrap();
-    let mut all = Vec::new();
-    for encoding in Encoding::ALL {
-        let options = ListenersOptions {
-            address: address.clone(),
-            encoding,
-            room: "hall".to_owned(),
-            count: 40,
-            name: format!("{encoding:?}"),
-        };
-        let listeners = Listeners::connect(&options, Arc::new(|_: &[u8]| {})).await;
-        all.push(listeners.unwrap());
+    let server = floor().authority().parse().unwrap();
+    let changes = [
+        "people.connections=80",
+        "people.active=4",
+        "people.rooms=1",
+        "people.rooms_each=1",
+        "stage.0.warm_up_seconds=0",
+        "stage.0.seconds=1",
+        "stage.0.rates.sends=100",
+    ];
+    // Two processes, forty connections each; half of each speak JSON.
+    let one = Task {
+        parts: 2,
+        ..task(server, &changes)
+    };
+    let two = Task {
+        part: 1,
+        ..one.clone()
+    };
+    let (mut one, mut two) = (Light::joined(&one).await, Light::joined(&two).await);
+    let stage = Order::Stage(0);
+    one.orders.give(stage).unwrap();
+    two.orders.give(stage).unwrap();
+    let ((one_part, one_settled), (two_part, two_settled)) =
+        tokio::join!(one.settled(), two.settled());
+    let acked = one_part.counts.acked + two_part.counts.acked;
+    assert_eq!(acked, 100);
+    for part in [&one_part, &two_part] {
+        // One began a little later than the other: the first sends are not in its stage.
+        let all = part.latency.all.count();
+        assert!((80..=100).contains(&all), "{all}");
     }
-    for number in 0..100 {
-        speaker
-            .send("hall", &format!("text {number}"), "")
-            .await
-            .unwrap();
-    }
-    for listeners in &all {
-        let tally = listeners.tally();
-        eventually("all heard", Duration::from_secs(10), || {
-            tally.events() >= 4_000
-        })
-        .await;
-        assert_eq!((tally.events(), tally.ended()), (4_000, 0));
+    for lost in [one_part.counts, two_part.counts, one_settled, two_settled] {
+        assert_eq!((lost.lost, lost.doubled, lost.dropped), (0, 0, 0));
     }
     // Half of them go; the other half still hears.
-    all.pop();
-    speaker.send("hall", "to the rest", "").await.unwrap();
-    let tally = all[0].tally();
-    eventually("the rest heard", Duration::from_secs(10), || {
-        tally.events() == 4_040
-    })
-    .await;
+    drop(two);
+    one.orders.give(stage).unwrap();
+    let (part, settled) = one.settled().await;
+    assert_eq!(part.counts.acked, 50);
+    assert_eq!(part.counts.delivered, 50 * 40);
+    assert_eq!((part.counts.lost, settled.lost), (0, 0));
 }

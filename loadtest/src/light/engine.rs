@@ -89,6 +89,8 @@ pub struct Engine {
     settling: Option<Settling>,
 
     tally: Tally,
+    /// When an event without an offset was heard last.
+    unnumbered_us: u64,
     /// Read into by all connections.
     buffer: Vec<u8>,
     /// Written into by all connections.
@@ -283,6 +285,7 @@ impl Engine {
             cut_open: 0,
             settling: None,
             tally: Tally::default(),
+            unnumbered_us: 0,
             buffer: vec![0; LIGHT_READ_BYTES],
             out: Vec::new(),
             last_due_us: 0,

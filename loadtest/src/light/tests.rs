@@ -1,40 +1,16 @@
-//! Engines against the fake server, each in a thread of its own.
+//! Engines against the fake server.
 
-use std::{net::SocketAddr, time::Duration};
-
-use tokio::{
-    sync::mpsc::{self, UnboundedReceiver},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
-    Engine, LightError, Orders,
-    orders::{Order, Report, StagePart, Task, Wire},
+    Engine, LightError,
+    harness::{DEADLINE, Light, task},
+    orders::{Order, Report, Task},
 };
 use crate::{
     fake::{FakeServer, Fault},
     outcome::Counts,
-    scenario::Scenario,
 };
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Light {
-    orders: Orders,
-    reports: UnboundedReceiver<Report>,
-}
-
-fn task(server: SocketAddr, changes: &[&str]) -> Task {
-    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
-    Task {
-        scenario: Scenario::load("mixed", &changes).unwrap(),
-        wire: Wire::Rookery,
-        gateways: vec![server],
-        part: 0,
-        parts: 1,
-        prefix: "t".to_owned(),
-    }
-}
 
 /// Twenty connections, each in two of four rooms: ten listeners in each, half of them in JSON.
 const SMALL: [&str; 6] = [
@@ -50,71 +26,6 @@ const LISTENERS: u64 = 10;
 fn small(server: &FakeServer, more: &[&str]) -> Task {
     let address = server.address.authority().parse().unwrap();
     task(address, &[&SMALL[..], more].concat())
-}
-
-impl Light {
-    fn start(task: &Task) -> Self {
-        let (engine, orders) = Engine::new(task).unwrap();
-        let (say, reports) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            engine.run(|report| {
-                let _ = say.send(report);
-            })
-        });
-        Self { orders, reports }
-    }
-
-    async fn joined(task: &Task) -> Self {
-        let mut light = Self::start(task);
-        if task.part == 0 {
-            light.orders.give(Order::Open).unwrap();
-            light
-                .until(|report| matches!(report, Report::Opened).then_some(()))
-                .await;
-        }
-        light.orders.give(Order::Connect).unwrap();
-        light
-            .until(|report| matches!(report, Report::Joined).then_some(()))
-            .await;
-        light
-    }
-
-    async fn until<T>(&mut self, mut wanted: impl FnMut(Report) -> Option<T>) -> T {
-        loop {
-            let report = timeout(DEADLINE, self.reports.recv()).await;
-            let report = report.expect("no report in time").expect("it ended");
-            if let Report::Failed(why) = &report {
-                panic!("failed: {why}");
-            }
-            if let Some(found) = wanted(report) {
-                return found;
-            }
-        }
-    }
-
-    async fn measuring(&mut self) {
-        self.orders.give(Order::Stage(0)).unwrap();
-        self.until(|report| matches!(report, Report::Measuring(0)).then_some(()))
-            .await;
-    }
-
-    /// What the stage says, and what settling finds.
-    async fn settled(&mut self) -> (StagePart, Counts) {
-        let part = self
-            .until(|report| match report {
-                Report::Stage(part) => Some(part),
-                _ => None,
-            })
-            .await;
-        self.orders.give(Order::Settle).unwrap();
-        let counts = self
-            .until(|report| match report {
-                Report::Settled(counts) => Some(counts),
-                _ => None,
-            })
-            .await;
-        (part, counts)
-    }
 }
 
 #[tokio::test]

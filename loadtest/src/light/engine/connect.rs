@@ -64,7 +64,6 @@ impl Engine {
         let openers = self.connections.len().min(LIGHT_OPENERS_MAX);
         for index in 0..openers {
             self.to_open.push_back(index);
-            self.open_next_rooms(index);
         }
     }
 

@@ -71,6 +71,8 @@ impl Engine {
             room.seen = room.seen.max(offset);
             let places = self.ring_offsets_max;
             last_of_all = room.ring.reached(offset, room.listeners, places);
+        } else {
+            self.unnumbered_us = now_us;
         }
         match due_of(text).filter(|due_us| *due_us <= now_us) {
             Some(due_us) => {

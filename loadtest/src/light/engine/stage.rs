@@ -8,7 +8,7 @@ use crate::{
         orders::StagePart,
         schedule::{Activity, Schedule},
     },
-    limits::{LIGHT_DRAIN_DEADLINE, LIGHT_LOOK_INTERVAL},
+    limits::{LIGHT_DRAIN_DEADLINE, LIGHT_LOOK_INTERVAL, LIGHT_QUIET},
 };
 
 /// Microseconds of a second.
@@ -107,7 +107,7 @@ impl Engine {
                 look_us,
             } if now_us >= *look_us => {
                 *look_us = now_us + us(LIGHT_LOOK_INTERVAL);
-                now_us >= *deadline_us || self.drained()
+                now_us >= *deadline_us || self.drained(now_us)
             }
             _ => false,
         };
@@ -172,10 +172,12 @@ impl Engine {
         };
     }
 
-    /// Whether nothing is under way that this process knows of.
-    fn drained(&self) -> bool {
+    /// Whether nothing is under way that this process knows of. Where events have no offsets,
+    /// nobody knows what is: then it is when none came for a while.
+    fn drained(&self, now_us: u64) -> bool {
         let answered = |connection: &super::Connection| connection.unanswered == 0;
-        self.connections.iter().all(answered) && self.all_have_seen()
+        let quiet = now_us >= self.unnumbered_us + us(LIGHT_QUIET);
+        quiet && self.connections.iter().all(answered) && self.all_have_seen()
     }
 
     /// Whether each listener has what any of its room has.

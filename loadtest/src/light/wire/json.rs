@@ -104,15 +104,16 @@ impl<'a> Scanner<'a> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
-            match self.bytes.get(self.at) {
-                Some(b'"') => break,
-                Some(b'\\') => self.at += 2,
-                Some(_) => self.at += 1,
-                None => return Err(CUT),
+            let rest = self.bytes.get(self.at..).ok_or(CUT)?;
+            let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            let special = special.ok_or(CUT)?;
+            if rest[special] == b'"' {
+                self.at += special + 1;
+                return Ok(&self.bytes[start..self.at - 1]);
             }
+            // What is escaped ends nothing.
+            self.at += special + 2;
         }
-        self.at += 1;
-        Ok(&self.bytes[start..self.at - 1])
     }
 
     /// A number that is not negative, bare or as a string; a fraction is cut off.
