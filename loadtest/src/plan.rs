@@ -2,7 +2,7 @@
 //! load on NATS and the database; every number with the formula it comes from.
 //!
 //! Reading order: [`costs`] is the file of what things cost; [`learn`] fills it from runs;
-//! [`formula`] computes and shows; [`lines`] holds the formulas; this file has what is asked.
+//! `formula` computes and shows; `lines` holds the formulas; this file has what is asked.
 //! Nothing is guessed: a cost that nobody measured is named where it is missing, and the result
 //! says "at least".
 

@@ -7,10 +7,10 @@
 //!                                 └─► progress                          machine ┘
 //! ```
 //!
-//! Reading order: [`checks`] is what must hold before; [`servers`] starts or attaches to what is
-//! loaded; [`fleet`] are the light processes; [`processes`] looks at CPU and memory; [`merge`]
-//! adds the parts of several processes up; [`side`] does all of it in order; [`judge`] and
-//! [`summary`] are what is said at the end.
+//! Reading order: `checks` is what must hold before; `servers` starts or attaches to what is
+//! loaded; `fleet` are the light processes; `processes` looks at CPU and memory; `merge`
+//! adds the parts of several processes up; `side` does all of it in order; `judge` and
+//! `summary` are what is said at the end.
 //!
 //! Everything started here ends with its value, by its process id.
 
