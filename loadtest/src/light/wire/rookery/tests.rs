@@ -171,7 +171,10 @@ fn any_frame() -> impl Strategy<Value = v1::ServerFrame> {
             body: Some(signal::Body::Typing(v1::TypingSignal::default())),
         }),
         2 => Frame::Notice(v1::Notice {
-            body: Some(notice::Body::ResumeRoom(v1::ResumeRoom { room: text })),
+            // Never of no room: protobuf leaves an empty name out.
+            body: Some(notice::Body::ResumeRoom(v1::ResumeRoom {
+                room: format!("r{text}"),
+            })),
         }),
         _ => Frame::Notice(v1::Notice {
             body: Some(notice::Body::GoingAway(v1::GoingAway::default())),
