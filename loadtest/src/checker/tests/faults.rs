@@ -419,12 +419,13 @@ fn began_after_known(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> 
         }
     }
     let (began, answered) = pick(&found, random)?;
-    let late = records.remove(began);
-    records.insert(answered - 1, late);
-    let times: Vec<u64> = (1..=records.len() as u64).collect();
-    for (record, at) in records.iter_mut().zip(times) {
-        record.at = at;
+    // Right before the answer, and what was at one time stays at one time.
+    for record in records.iter_mut() {
+        record.at *= 2;
     }
+    let mut late = records.remove(began);
+    late.at = records[answered - 1].at - 1;
+    records.insert(answered - 1, late);
     Some(())
 }
 
