@@ -415,6 +415,14 @@ mod tests {
     }
 
     #[test]
+    fn scenarios_beside_the_built_in_can_be_used() {
+        for name in ["sends", "rooms"] {
+            let path = format!("scenarios/more/{name}.toml");
+            assert_eq!(Scenario::load(&path, &[]).unwrap().name, name);
+        }
+    }
+
+    #[test]
     fn changes_reach_tables_and_lists() {
         let changes = ["people.connections=7", "stage.0.rates.sends=3", "about=x y"];
         let scenario = Scenario::load("fanout", &changes.map(str::to_owned)).unwrap();
