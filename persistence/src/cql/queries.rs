@@ -36,6 +36,37 @@ type Page = Result<ControlFlow<()>, Unsound>;
 const MORE: ControlFlow<()> = ControlFlow::Continue(());
 const ENOUGH: ControlFlow<()> = ControlFlow::Break(());
 
+/// The newest rows of a log, from the highest offset down.
+struct Tail {
+    rows: Vec<LogRow>,
+    /// Offsets that are wanted and not seen yet.
+    missing: u32,
+    /// There are rows below, which are not wanted.
+    is_cut: bool,
+}
+
+impl Tail {
+    const fn of(offsets: u32) -> Self {
+        Self {
+            rows: Vec::new(),
+            missing: offsets,
+            is_cut: false,
+        }
+    }
+
+    /// Adds the next row below.
+    fn push(&mut self, row: LogRow) {
+        let is_new = self.rows.last().is_none_or(|it| it.offset != row.offset);
+        if is_new && self.missing == 0 {
+            self.is_cut = true;
+        }
+        if !self.is_cut {
+            self.missing -= u32::from(is_new);
+            self.rows.push(row);
+        }
+    }
+}
+
 impl Open {
     /// Reads page by page until `take` has enough.
     pub(super) async fn read(
@@ -81,49 +112,44 @@ impl Open {
     }
 
     /// Walks down from the newest bucket until it has seen enough offsets.
+    ///
+    /// The newest one is where the hint says, or above, as long as there are rows: offsets are
+    /// dense up to the head, and no row lies a whole bucket above it, so an empty bucket has none
+    /// above it either. The hint saves reads and nothing else: when it is too low, or gone, more
+    /// buckets are probed; when it is too high, the walk down passes empty ones. It is nearly
+    /// always right, so its bucket is read while the one above is probed.
     pub(super) async fn log_tail(
         &self,
         room: &RoomId,
         offsets: u32,
     ) -> Result<Vec<LogRow>, StoreError> {
-        let mut tail: Vec<LogRow> = Vec::new();
+        let mut tail = Tail::of(offsets);
         if offsets == 0 {
-            return Ok(tail);
+            return Ok(tail.rows);
         }
-        let mut seen = 0;
-        let newest = self.newest_bucket(room).await?;
-        for bucket in (0..=newest).rev() {
-            let values = (room.as_str(), bound(bucket));
-            let statement = &self.statements.log_down;
-            self.read("read log tail", statement, values, |page| {
-                for row in page.rows::<Log<'_>>()? {
-                    let row = log_row(row?)?;
-                    if tail.last().is_none_or(|above| above.offset != row.offset) {
-                        seen += 1;
-                        if seen > offsets {
-                            return Ok(ENOUGH);
-                        }
-                    }
-                    tail.push(row);
-                }
-                Ok(MORE)
-            })
-            .await?;
-            if seen > offsets {
+        let hint = self.head_hint(room).await?;
+        let (is_hint_low, ()) = tokio::try_join!(
+            self.has_rows(room, hint + 1),
+            self.read_down(room, hint, &mut tail),
+        )?;
+        let mut below = hint;
+        if is_hint_low {
+            let newest = self.newest_bucket_from(room, hint + 1).await?;
+            self.keep_head(room, newest).await;
+            tail = Tail::of(offsets);
+            below = newest + 1;
+        }
+        for bucket in (0..below).rev() {
+            if tail.missing == 0 {
                 break;
             }
+            self.read_down(room, bucket, &mut tail).await?;
         }
-        tail.reverse();
-        Ok(tail)
+        tail.rows.reverse();
+        Ok(tail.rows)
     }
 
-    /// The highest bucket with rows; 0 for an empty log.
-    ///
-    /// Begins where the hint says, and goes up as long as there are rows: offsets are dense up to
-    /// the head, and no row lies a whole bucket above it, so an empty bucket has none above it
-    /// either. The hint saves reads and nothing else: when it is too low, or gone, more buckets
-    /// are probed; when it is too high, the walk down passes empty ones.
-    async fn newest_bucket(&self, room: &RoomId) -> Result<u64, StoreError> {
+    async fn head_hint(&self, room: &RoomId) -> Result<u64, StoreError> {
         let mut hint = 0;
         let statement = &self.statements.head;
         self.read("read head hint", statement, (room.as_str(),), |page| {
@@ -133,14 +159,40 @@ impl Open {
             Ok(MORE)
         })
         .await?;
-        let mut newest = hint;
+        Ok(hint)
+    }
+
+    /// The highest bucket with rows, from one on that has some.
+    async fn newest_bucket_from(&self, room: &RoomId, from: u64) -> Result<u64, StoreError> {
+        let mut newest = from;
         while self.has_rows(room, newest + 1).await? {
             newest += 1;
         }
-        if newest > hint {
-            self.keep_head(room, newest).await;
-        }
         Ok(newest)
+    }
+
+    /// Adds a bucket's rows from its highest offset on, until there are enough.
+    async fn read_down(
+        &self,
+        room: &RoomId,
+        bucket: u64,
+        tail: &mut Tail,
+    ) -> Result<(), StoreError> {
+        let values = (room.as_str(), bound(bucket));
+        let mut statement = self.statements.log_down.clone();
+        // Few offsets have rows of two epochs, so one page has them all and one row more.
+        let rows = i32::try_from(tail.missing.saturating_add(1)).unwrap_or(i32::MAX);
+        statement.set_page_size(rows.min(limits::CQL_PAGE_ROWS));
+        self.read("read log tail", &statement, values, |page| {
+            for row in page.rows::<Log<'_>>()? {
+                tail.push(log_row(row?)?);
+                if tail.is_cut {
+                    return Ok(ENOUGH);
+                }
+            }
+            Ok(MORE)
+        })
+        .await
     }
 
     async fn has_rows(&self, room: &RoomId, bucket: u64) -> Result<bool, StoreError> {
