@@ -43,6 +43,8 @@ use crate::{
 pub enum TakenFrom {
     /// Only if nobody has it.
     Nobody,
+    /// The same; it is said to have been released under this epoch, which may be wrong.
+    Released(Epoch),
     /// From an incarnation that is dead.
     Dead(u64),
     /// From ourselves, under a larger epoch.
@@ -369,11 +371,19 @@ impl Holdings {
                 self.expected.push_back((until, shard));
                 None
             }
-            Duty::Take { shard, from } => {
+            Duty::Take {
+                shard,
+                from,
+                released,
+            } => {
                 let slot = self.slot(shard);
                 slot.expected_until = None;
                 slot.taking = true;
-                let from = from.map_or(TakenFrom::Nobody, TakenFrom::Dead);
+                let from = match (from, released) {
+                    (Some(dead), _) => TakenFrom::Dead(dead),
+                    (None, Some(epoch)) => TakenFrom::Released(epoch),
+                    (None, None) => TakenFrom::Nobody,
+                };
                 self.desk.take(shard, from);
                 None
             }
@@ -402,7 +412,7 @@ impl Holdings {
                 slot.taking = false;
                 slot.held = Some(Held {
                     epoch,
-                    after_release: from == TakenFrom::Nobody,
+                    after_release: matches!(from, TakenFrom::Nobody | TakenFrom::Released(_)),
                 });
                 slot.known = slot.known.max(epoch);
                 tracing::debug!(

@@ -71,6 +71,7 @@ macro_rules! store_contract {
             ownership::epoch_list_is_never_replaced_by_another
             ownership::shard_epochs_ascend_and_fence_the_former_owner
             ownership::free_shard_is_taken_from_nobody
+            ownership::shard_told_to_be_released_is_taken_only_if_it_is
             ownership::shard_of_another_is_refused_and_nobody_is_fenced
             ownership::shard_taken_from_its_dead_owner_fences_that_one
             ownership::second_shard_of_a_dead_owner_is_taken_too

@@ -19,6 +19,7 @@ impl ShardRegistry for RoomShards {
     async fn take(&self, shard: Shard, from: TakenFrom) -> Taking {
         let from = match from {
             TakenFrom::Nobody => TakeFrom::Nobody,
+            TakenFrom::Released(epoch) => TakeFrom::Released(epoch),
             TakenFrom::Dead(incarnation) => TakeFrom::Owner(Incarnation(incarnation)),
             TakenFrom::Ourselves => TakeFrom::Owner(self.incarnation),
             TakenFrom::Anyone => TakeFrom::Anyone,

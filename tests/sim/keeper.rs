@@ -107,7 +107,7 @@ impl Keeper {
                     self.script.ask(Duty::Admit { shard });
                 }
                 None if self.held.contains_key(&shard) => {}
-                None => self.script.ask(Duty::Take { shard, from: None }),
+                None => self.script.ask(take(shard, None)),
             },
             Order::GiveTo(shard, to) => self.give(shard, to),
             Order::Lose(shard, epoch) => {
@@ -117,7 +117,7 @@ impl Keeper {
                     self.script.ask(Duty::Lost { shard });
                     // Told to take it before it knew that it had lost it.
                     if self.is_mine(shard) {
-                        self.script.ask(Duty::Take { shard, from: None });
+                        self.script.ask(take(shard, None));
                     }
                 }
             }
@@ -154,8 +154,7 @@ impl Keeper {
             Answer::TakeRefused(shard, owner) => {
                 // Another lives, and is replaced nevertheless: while that is still wanted.
                 if self.is_mine(shard) {
-                    let from = Some(owner);
-                    self.script.ask(Duty::Take { shard, from });
+                    self.script.ask(take(shard, Some(owner)));
                 }
             }
             Answer::Finished(shard) => self.release(shard),
@@ -189,5 +188,13 @@ impl Keeper {
             let epoch = *epoch;
             self.script.ask(Duty::Release { shard, epoch });
         }
+    }
+}
+
+fn take(shard: Shard, from: Option<u64>) -> Duty {
+    Duty::Take {
+        shard,
+        from,
+        released: None,
     }
 }

@@ -47,6 +47,8 @@ pub enum Duty {
         shard: Shard,
         /// The dead incarnation that has it.
         from: Option<u64>,
+        /// The epoch under which its owner says it has released it: saves a read, when right.
+        released: Option<Epoch>,
     },
     /// Admit nothing more for it (answer `NotOwner` with `to`), finish what is in flight, let go
     /// of its rooms. Answered by `finished`.
@@ -209,7 +211,11 @@ impl Keeper {
                 let may_take = mode == Mode::Serving && is_mine && !self.retry.contains_key(&shard);
                 if may_take && view.living_owner(shard).is_none() {
                     let from = view.dead_owner(shard);
-                    outcome.duties.push(Duty::Take { shard, from });
+                    outcome.duties.push(Duty::Take {
+                        shard,
+                        from,
+                        released: None,
+                    });
                     self.holds.insert(shard, Hold::Taking);
                 }
                 continue;
@@ -295,7 +301,11 @@ impl Keeper {
             Step::Released if told.to == self.me => {
                 let wait = self.retry.get(&shard).is_some_and(|at| now < *at);
                 if mode == Mode::Serving && !wait && !self.holds.contains_key(&shard) {
-                    outcome.duties.push(Duty::Take { shard, from: None });
+                    outcome.duties.push(Duty::Take {
+                        shard,
+                        from: None,
+                        released: Some(told.epoch),
+                    });
                     self.holds.insert(shard, Hold::Taking);
                 }
             }

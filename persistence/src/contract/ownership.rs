@@ -115,6 +115,32 @@ pub async fn free_shard_is_taken_from_nobody(store: Arc<dyn Store>) -> CaseResul
     Ok(())
 }
 
+pub async fn shard_told_to_be_released_is_taken_only_if_it_is(store: Arc<dyn Store>) -> CaseResult {
+    let shard = free_shard(&*store, Rooms, "told").await?;
+    let [former, owner, other] = registered(&*store).await?;
+    let mut epoch = take(&*store, Rooms, shard, former, TakeFrom::Nobody).await?;
+    // Right, too old, too new.
+    for told in [epoch.0, epoch.0 - 1, epoch.0 + 7] {
+        store.release_shard(Rooms, shard, former, epoch).await?;
+        store.release_shard(Rooms, shard, owner, epoch).await?;
+        let from = TakeFrom::Released(Epoch(told));
+        let next = take(&*store, Rooms, shard, owner, from).await?;
+        assert!(next > epoch, "{next} after {epoch}");
+        epoch = next;
+    }
+    for told in [epoch.0 - 1, epoch.0, epoch.0 + 1] {
+        let from = TakeFrom::Released(Epoch(told));
+        let claim = store
+            .take_shard(Rooms, shard, "node-b", other, from)
+            .await?;
+        assert_eq!(claim, Claim::Refused { owner, epoch }, "told {told}");
+    }
+    for incarnation in [former, owner] {
+        assert!(!store.is_fenced(incarnation).await?, "{incarnation:?}");
+    }
+    Ok(())
+}
+
 pub async fn shard_of_another_is_refused_and_nobody_is_fenced(store: Arc<dyn Store>) -> CaseResult {
     let shard = free_shard(&*store, Rooms, "refused").await?;
     let [owner, other, third] = registered(&*store).await?;

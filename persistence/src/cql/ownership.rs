@@ -123,9 +123,17 @@ impl Open {
         let what = "take shard";
         let mut tries = Tries::new(what, self.config.ownership_timeout);
         let ((kind, number), own) = (key(shard), signed(what, taker.0)?);
-        // The transaction finds out when this plain read was behind. A refusal changes nothing
-        // that would find out, so it rests on a serial read only.
-        let mut row = self.owner(&self.statements.shard, shard).await?;
+        // The transaction finds out when this plain read was behind, or what was told is not so. A
+        // refusal changes nothing that would find out, so it rests on a serial read only.
+        let mut row = match from {
+            TakeFrom::Released(epoch) => Some(Owner {
+                incarnation: Incarnation::NOBODY,
+                epoch,
+            }),
+            TakeFrom::Nobody | TakeFrom::Owner(_) | TakeFrom::Anyone => {
+                self.owner(&self.statements.shard, shard).await?
+            }
+        };
         let mut serially = false;
         loop {
             let (fence, epoch) = match decide(row, shard.0, taker, from) {

@@ -242,7 +242,12 @@ fn shard_that_another_owns_under_a_higher_epoch_is_let_go_at_once() {
             _ => None,
         }));
     }
-    assert!(duties.contains(&(2_100, Duty::Take { shard, from: None })));
+    let take = Duty::Take {
+        shard,
+        from: None,
+        released: None,
+    };
+    assert!(duties.contains(&(2_100, take)));
     assert_eq!(duties.last(), Some(&(2_300, Duty::Lost { shard })));
     assert!(!member.claims().contains_key(&shard));
 }

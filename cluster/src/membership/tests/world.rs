@@ -477,7 +477,7 @@ impl World {
         let cut = self.weather.no_database.contains(&at);
         Some(match duty {
             Duty::Take { shard, .. } if cut => Input::TakeFailed { shard },
-            Duty::Take { shard, from } => {
+            Duty::Take { shard, from, .. } => {
                 let (owner, epoch) = self.owners.entry(shard).or_insert((None, Epoch(0)));
                 match *owner {
                     _ if self.fenced.contains(&run) => Input::TakeFailed { shard },
