@@ -14,7 +14,7 @@ use crate::{histogram::Histogram, limits::CLUSTER_READY_DEADLINE};
 pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
     let mut cluster = setting.cluster(3, 2).await?;
     let probers = setting.probe(&cluster).await?;
-    let mut pauses = Histogram::default();
+    let (mut pauses, mut joins, mut leaves) = <(Histogram, Histogram, Histogram)>::default();
     let (mut refused, mut unknown, mut changes) = (0, 0, 0);
     at_rest(&cluster).await?;
     let quiet = gaps(&probers, &vec![0; probers.len()]);
@@ -22,11 +22,20 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
         changes += 1;
         ensure!(changes <= wanted, "rooms do not move");
         let before: Vec<usize> = probers.iter().map(Prober::count).collect();
-        match cluster.nodes.get_mut(3) {
-            None => cluster.add_node().await?,
-            Some(fourth) if fourth.runs() => fourth.stop().await?,
-            Some(fourth) => fourth.restart().await?,
-        }
+        let moved = match cluster.nodes.get_mut(3) {
+            None => {
+                cluster.add_node().await?;
+                &mut joins
+            }
+            Some(fourth) if fourth.runs() => {
+                fourth.stop().await?;
+                &mut leaves
+            }
+            Some(fourth) => {
+                fourth.restart().await?;
+                &mut joins
+            }
+        };
         at_rest(&cluster).await?;
         let began = Instant::now();
         while probers
@@ -43,7 +52,9 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
         for (prober, before) in probers.iter().zip(&before) {
             let acks = prober.acks_from(before.saturating_sub(1));
             for two in acks.windows(2).filter(|two| two[0].epoch != two[1].epoch) {
-                pauses.record(millis(two[1].at.duration_since(two[0].at)));
+                let pause = millis(two[1].at.duration_since(two[0].at));
+                pauses.record(pause);
+                moved.record(pause);
             }
             refused += acks.iter().map(|ack| ack.refused).sum::<u32>();
             unknown += acks.iter().map(|ack| ack.unknown).sum::<u32>();
@@ -55,6 +66,8 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
         times: pauses,
         unit: "ms",
         notes: vec![
+            format!("to the node that joins, in ms: {joins}"),
+            format!("from the node that leaves, in ms: {leaves}"),
             format!("between two acks when nothing moves, in ms: {quiet}"),
             format!("clients saw {refused} refusals and {unknown} missing answers"),
             format!("{acks} acks, all of them in history once"),
