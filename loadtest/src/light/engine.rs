@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   orders ─► stage.rs ── what is due ──► act.rs ──┐ say
-//!   timers ─► connect.rs ─────────────────────────┤───► sockets
+//!   timers ─► connect.rs, join.rs ────────────────┤───► sockets
 //!   sockets ─► io.rs ─► hear.rs ─► tally, rings ◄──┘
 //! ```
 //! Nothing waits: a connection whose socket takes no bytes keeps them, what is due with nobody
@@ -12,12 +12,13 @@ mod act;
 mod connect;
 mod hear;
 mod io;
+mod join;
 mod settle;
 mod stage;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::{BinaryHeap, HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, mpsc},
     time::Duration,
@@ -39,7 +40,8 @@ use crate::{
     limits::{LIGHT_EVENTS_MAX, LIGHT_READ_BYTES, LIGHT_RING_OFFSETS_MAX, LIGHT_RINGS_OFFSETS},
     scenario::Scenario,
 };
-use connect::{Opening, Pace};
+use connect::Pace;
+use join::Opening;
 use settle::Settling;
 use stage::Running;
 
@@ -61,6 +63,8 @@ pub struct Engine {
     random: fastrand::Rng,
 
     connections: Vec<Connection>,
+    /// What servers call them, where their joins must say it; elsewhere it costs nothing.
+    sessions: HashMap<usize, Box<str>>,
     /// `seats_each` of each connection, by room.
     seats: Vec<Seat>,
     seats_each: usize,
@@ -270,6 +274,7 @@ impl Engine {
                 .clamp(16, LIGHT_RING_OFFSETS_MAX)
                 .next_power_of_two(),
             connections,
+            sessions: HashMap::new(),
             active,
             whole: 0,
             whole_active: 0,

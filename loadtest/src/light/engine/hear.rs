@@ -23,6 +23,10 @@ impl Engine {
             }
             Heard::Resume { room } => self.resume(index, room),
             Heard::Hello => self.log_in(index),
+            Heard::Session(session) => {
+                let session = String::from_utf8_lossy(session);
+                self.sessions.insert(index, session.into());
+            }
             Heard::Welcome => self.welcomed(index, now_us),
             Heard::Ping => {
                 self.put(index, Kind::Login, 0, &Say::Pong);
