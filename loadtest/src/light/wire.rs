@@ -70,6 +70,8 @@ pub enum Say<'a> {
         room: &'a str,
         /// Resumes behind this offset.
         after: Option<u64>,
+        /// What [`Heard::Session`] told; empty where nothing was told.
+        session: &'a str,
     },
     /// A message.
     Send {
@@ -122,6 +124,8 @@ pub enum Say<'a> {
 pub enum Heard<'a> {
     /// The server is there and waits for the login.
     Hello,
+    /// What the server calls this connection, where joins must say it. [`Heard::Welcome`] follows.
+    Session(&'a [u8]),
     /// Logged in.
     Welcome,
     /// A room is listened to. The events of a resumed room follow, unless `reset`.

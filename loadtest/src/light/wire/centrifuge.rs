@@ -201,6 +201,7 @@ mod tests {
         let subscribe = Say::Join {
             room: "run-r0",
             after: Some(4),
+            session: "",
         };
         let text = r#"{"id":51,"subscribe":{"channel":"run-r0"}}"#;
         assert_eq!(said(WIRE, join(), &subscribe), [text]);

@@ -1,18 +1,25 @@
-//! Pusher channels, protocol 7, public channels, the application key `app-key`.
+//! Pusher channels, protocol 7, of the application with the key `app-key` and the secret `app-secret`.
 //!
 //! There is no login, no offset, no history and no answer to what is published, so a run sees
-//! deliveries and their latency, and neither acks nor losses. Messages are client events, which
-//! servers of this protocol pass on only on private channels unless they are told otherwise; they
-//! do not come back to who sent them.
+//! deliveries and their latency, and neither acks nor losses. Messages are client events. The
+//! protocol has them on private channels only, so rooms are private channels; their joins are signed
+//! here with the application's secret, as an application's own server would do it for its users.
+//! Client events do not come back to who sent them.
+
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 
 use super::{Heard, Refusal, Say, Unreadable, json::Scanner};
 use crate::light::frames::{OPCODE_TEXT, push_masked};
 
+const KEY: &str = "app-key";
+const SECRET: &[u8] = b"app-secret";
+/// Of the channels in which clients may publish.
+const PRIVATE: &str = "private-";
+
 pub(super) fn say(say: &Say<'_>, out: &mut Vec<u8>) -> bool {
     let text = match *say {
-        Say::Join { room, .. } => {
-            format!("{{\"event\":\"pusher:subscribe\",\"data\":{{\"channel\":\"{room}\"}}}}")
-        }
+        Say::Join { room, session, .. } => subscribe(room, session),
         Say::Send { room, text } => client_event("client-message", room, text),
         Say::Typing { room } => client_event("client-typing", room, ""),
         Say::Pong => "{\"event\":\"pusher:pong\",\"data\":{}}".to_owned(),
@@ -29,8 +36,23 @@ pub(super) fn say(say: &Say<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
+fn subscribe(room: &str, session: &str) -> String {
+    let channel = format!("{PRIVATE}{room}");
+    let auth = signature(&format!("{session}:{channel}"));
+    format!(
+        "{{\"event\":\"pusher:subscribe\",\"data\":{{\"auth\":\"{KEY}:{auth}\",\"channel\":\"{channel}\"}}}}"
+    )
+}
+
+fn signature(text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).expect("a key may have any length");
+    mac.update(text.as_bytes());
+    let bytes = mac.finalize().into_bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn client_event(name: &str, room: &str, data: &str) -> String {
-    format!("{{\"event\":\"{name}\",\"channel\":\"{room}\",\"data\":\"{data}\"}}")
+    format!("{{\"event\":\"{name}\",\"channel\":\"{PRIVATE}{room}\",\"data\":\"{data}\"}}")
 }
 
 pub(super) fn hear(payload: &[u8], tell: &mut impl FnMut(Heard<'_>)) -> Result<(), Unreadable> {
@@ -46,6 +68,10 @@ pub(super) fn hear(payload: &[u8], tell: &mut impl FnMut(Heard<'_>)) -> Result<(
                 json.skip()?;
             }
         }
+    }
+    let channel = channel.strip_prefix(PRIVATE.as_bytes()).unwrap_or(channel);
+    if event == b"pusher:connection_established" {
+        tell(Heard::Session(socket_id(data)));
     }
     tell(match event {
         b"pusher:connection_established" => Heard::Welcome,
@@ -74,6 +100,18 @@ pub(super) fn hear(payload: &[u8], tell: &mut impl FnMut(Heard<'_>)) -> Result<(
         },
     });
     Ok(())
+}
+
+/// Digits and a point, in a JSON object that is itself a string.
+fn socket_id(data: &[u8]) -> &[u8] {
+    const NAME: &[u8] = b"socket_id";
+    let digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let named = data.windows(NAME.len()).position(|window| window == NAME);
+    let behind = named.map_or(&[][..], |at| &data[at + NAME.len()..]);
+    let from = behind.iter().position(digit);
+    let behind = from.map_or(&[][..], |from| &behind[from..]);
+    let length = behind.iter().take_while(|byte| digit(byte)).count();
+    &behind[..length]
 }
 
 /// The hundreds of an error's code say what helps.
@@ -115,14 +153,10 @@ mod tests {
     #[test]
     fn connection_and_subscription_are_heard() {
         let established = br#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":120}"}"#;
-        assert_eq!(heard(WIRE, established), ["Welcome"]);
-        let join = Say::Join {
-            room: "run-r0",
-            after: None,
-        };
+        let session = Heard::Session(b"1.2");
         assert_eq!(
-            said(WIRE, TAG, &join),
-            [r#"{"event":"pusher:subscribe","data":{"channel":"run-r0"}}"#]
+            heard(WIRE, established),
+            [format!("{session:?}"), "Welcome".to_owned()]
         );
         let joined = Heard::Joined {
             room: b"run-r0",
@@ -130,7 +164,7 @@ mod tests {
             reset: true,
         };
         let succeeded =
-            br#"{"event":"pusher_internal:subscription_succeeded","channel":"run-r0","data":"{}"}"#;
+            br#"{"event":"pusher_internal:subscription_succeeded","channel":"private-run-r0","data":"{}"}"#;
         assert_eq!(heard(WIRE, succeeded), [format!("{joined:?}")]);
         assert_eq!(
             heard(WIRE, br#"{"event":"pusher:ping","data":{}}"#),
@@ -144,12 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn joins_are_signed_as_the_protocol_documents() {
+        // Made by another program:
+        // printf '1234.1234:private-foobar' | openssl dgst -sha256 -hmac app-secret
+        let auth = "695a8cd51a83b5a43d1f4f377be2765565eb8eed690c9cb02e4266a9f9c30fbd";
+        let text = format!(
+            r#"{{"event":"pusher:subscribe","data":{{"auth":"app-key:{auth}","channel":"private-foobar"}}}}"#
+        );
+        assert_eq!(subscribe("foobar", "1234.1234"), text);
+    }
+
+    #[test]
     fn messages_go_out_as_client_events_and_come_in_from_anybody() {
         let send = Say::Send {
             room: "run-r0",
             text: "00ab c",
         };
-        let sent = r#"{"event":"client-message","channel":"run-r0","data":"00ab c"}"#;
+        let sent = r#"{"event":"client-message","channel":"private-run-r0","data":"00ab c"}"#;
         assert_eq!(said(WIRE, TAG, &send), [sent]);
         let event = Heard::Event {
             room: b"run-r0",

@@ -56,7 +56,7 @@ fn command(tag: Tag, say: &Say<'_>) -> Option<Command> {
             client_id: tag.text(),
             ..v1::CreateRoom::default()
         }),
-        Say::Join { room, after } => Command::Join(v1::Join {
+        Say::Join { room, after, .. } => Command::Join(v1::Join {
             room: room.to_owned(),
             from: after.map(v1::join::From::AfterOffset),
             resume: after.is_some(),

@@ -12,7 +12,7 @@ pub(super) fn say(tag: Tag, say: &Say<'_>, out: &mut Vec<u8>) -> bool {
     let text = match *say {
         Say::Login { user } => format!("40{{\"name\":\"{user}\"}}"),
         Say::Open { room, .. } => event(tag, "open", room, ""),
-        Say::Join { room, after } => {
+        Say::Join { room, after, .. } => {
             let after = after.map_or_else(String::new, |after| format!(",{after}"));
             event(tag, "join", room, &after)
         }
@@ -162,6 +162,7 @@ mod tests {
         let join = Say::Join {
             room: "run-r0",
             after: Some(7),
+            session: "",
         };
         assert_eq!(
             said(WIRE, tag(Kind::Join), &join),

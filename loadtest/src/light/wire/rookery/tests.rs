@@ -219,6 +219,7 @@ fn every_thing_said_is_the_command_the_schema_has() {
             Say::Join {
                 room: "r-1",
                 after: Some(0),
+                session: "",
             },
             "join",
         ),
