@@ -4,7 +4,12 @@ mod cli;
 
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    cli::run().await
+use anyhow::Context as _;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let code = runtime.block_on(cli::run());
+    // What was interrupted may have work left on other threads; nobody waits for its result.
+    runtime.shutdown_background();
+    Ok(code)
 }

@@ -5,8 +5,10 @@ mod process;
 
 use std::{
     fs::{self, File},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -343,10 +345,27 @@ impl Server {
     }
 }
 
-/// A command that does not take the tests' variables, nor those of whoever runs them, for
-/// settings.
-pub(crate) fn program(bin: &Path) -> Command {
+/// Whether children are in groups of their own.
+static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
+
+/// From now on a terminal's Ctrl-C reaches this process alone, and not the servers it starts: it
+/// decides what becomes of them, and ends them. Whoever does not hear signals leaves it as it is.
+pub fn keep_children_from_ctrl_c() {
+    OWN_GROUPS.store(true, Relaxed);
+}
+
+/// A program to start, in a group of its own where [`keep_children_from_ctrl_c`] asked for that.
+pub(crate) fn child(bin: &Path) -> Command {
     let mut command = Command::new(bin);
+    if OWN_GROUPS.load(Relaxed) {
+        command.process_group(0);
+    }
+    command
+}
+
+/// A child that does not take the tests' variables, nor those of whoever runs them, for settings.
+pub(crate) fn program(bin: &Path) -> Command {
+    let mut command = child(bin);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROOKERY_") {
             command.env_remove(name);

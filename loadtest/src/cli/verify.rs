@@ -17,7 +17,7 @@ use rookery_loadtest::{
     verify::{self, DEFAULT, Live, Parts, Plan, Run, Summary, Target},
 };
 
-use super::{BAD_INPUT, UNSOUND, say};
+use super::{BAD_INPUT, INTERRUPTED, UNSOUND, interrupts::Interrupts, say};
 
 pub(crate) const HELP: &str = "Examples:
   rookery-loadtest verify
@@ -29,7 +29,9 @@ pub(crate) const HELP: &str = "Examples:
 
 A history that was kept is judged again by `rookery-loadtest check FILE`.
 
-Exit status: 0 every window is sound, 1 one is not or the run failed, 64 bad arguments or plan.";
+Ctrl-C lets the window under way come to rest and judges it; a second one ends everything at once.
+Exit status: 0 every window is sound, 1 one is not or the run failed, 64 bad arguments or plan,
+130 interrupted, and what was judged until then is sound.";
 /// How often the picture is drawn.
 const PICTURE_INTERVAL: Duration = Duration::from_millis(500);
 /// The same where nobody redraws it.
@@ -87,12 +89,23 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
     let name = &arguments.plan;
     let seed = prepared.seed;
     say(&format!("{name}, seed {seed}: {}", prepared.plan.about));
-    let outcome = watched(&arguments, &prepared).await;
+    let (outcome, interrupted) = watched(&arguments, &prepared).await;
     let (path, temporary) = (prepared.folder, prepared.temporary);
     match outcome {
+        Ok(summary) if interrupted => {
+            let _ = writeln!(
+                std::io::stdout(),
+                "{summary}\ninterrupted; sound until then"
+            );
+            INTERRUPTED.into()
+        }
         Ok(summary) => {
             let _ = writeln!(std::io::stdout(), "{summary}\nsound");
             ExitCode::SUCCESS
+        }
+        Err(error) if error.is::<AtOnce>() => {
+            say(&format!("{name}, seed {seed}: {error}"));
+            INTERRUPTED.into()
         }
         Err(error) => {
             // What is to be looked at stays.
@@ -210,9 +223,14 @@ fn parts(arguments: &Arguments, target: &Target) -> Result<Parts> {
     Ok(parts)
 }
 
+/// Interrupted twice: the window was not judged.
+#[derive(Debug, thiserror::Error)]
+#[error("ended at once: {0} windows were sound, and the one under way was not judged")]
+struct AtOnce(usize);
+
 /// Runs it with a picture: redrawn on a terminal, else told every minute. Ctrl-C ends it with the
-/// window it is in.
-async fn watched(arguments: &Arguments, prepared: &Prepared) -> Result<Summary> {
+/// window it is in, a second one at once; true: it was interrupted.
+async fn watched(arguments: &Arguments, prepared: &Prepared) -> (Result<Summary>, bool) {
     let terminal = std::io::stderr().is_terminal();
     let drawn = Arc::new(Mutex::new(Drawn::default()));
     let telling = Arc::clone(&drawn);
@@ -241,11 +259,16 @@ async fn watched(arguments: &Arguments, prepared: &Prepared) -> Result<Summary> 
     };
     let mut drawing = tokio::time::interval(every);
     drawing.reset();
+    let mut stopping = false;
+    let mut interrupts = match Interrupts::new() {
+        Ok(interrupts) => interrupts,
+        Err(error) => return (Err(error.into()), false),
+    };
     loop {
         tokio::select! {
             outcome = &mut running => {
                 drawn.lock().unwrap_or_else(PoisonError::into_inner).wipe();
-                return outcome;
+                return (outcome, stopping);
             }
             _ = drawing.tick() => {
                 let mut drawn = drawn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,10 +278,15 @@ async fn watched(arguments: &Arguments, prepared: &Prepared) -> Result<Summary> 
                     say(&live.to_string());
                 }
             }
-            Ok(()) = tokio::signal::ctrl_c() => {
-                live.stop();
+            () = interrupts.next() => {
                 drawn.lock().unwrap_or_else(PoisonError::into_inner).wipe();
-                say("stopping: this window is judged first");
+                if stopping {
+                    // What runs is dropped, and every process it started with it.
+                    return (Err(AtOnce(live.sound()).into()), true);
+                }
+                stopping = true;
+                live.stop();
+                say("stopping: this window is judged first; Ctrl-C again ends it at once");
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The database that `scripts/services` started, and what happens to it.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::server::child;
 
 /// Nodes of a database on this machine.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ impl Database {
         } else {
             format!("cql-{}", number + 1)
         };
-        let mut command = Command::new(&self.script);
+        let mut command = child(&self.script);
         command.args([what, &name]);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         ensure!(

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use super::ports::free_port;
 use crate::{
     limits::{NATS_READY_DEADLINE, POLL_INTERVAL},
     proxy::{Proxy, Way},
-    server::{Signal, send_signal},
+    server::{Signal, child, send_signal},
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -194,7 +194,7 @@ impl NatsServer {
             .create(true)
             .append(true)
             .open(self.folder.join("log"))?;
-        let process = Command::new(&self.binary)
+        let process = child(&self.binary)
             .arg("-c")
             .arg(self.folder.join("nats.conf"))
             .stdin(Stdio::null())

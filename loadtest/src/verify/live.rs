@@ -67,6 +67,12 @@ impl Live {
         self.stopping.store(true, Relaxed);
     }
 
+    /// Windows that were judged, all of them sound.
+    #[must_use]
+    pub fn sound(&self) -> usize {
+        self.lock().sound
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
