@@ -2,6 +2,7 @@
 
 mod compare;
 mod floor;
+mod interrupts;
 mod light;
 mod load;
 mod measuring;
@@ -21,27 +22,37 @@ use rookery_proto::errors::chain;
 /// Exit codes, as the README tells them.
 const UNSOUND: u8 = 1;
 const BAD_INPUT: u8 = 64;
+/// As shells tell a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
-/// Proves that a Rookery server keeps its word: as a client only, over the wire.
+/// Puts load on a chat server and proves that it keeps its word: as a client only, over the wire.
 ///
-/// `record` runs many clients that send, edit, delete, react, read, list, leave and come back
-/// at random, reconnect and resume when they are cut off, and write all they did and saw to a history file. Kill and
-/// restart the server meanwhile as you like. At the end the clients come to rest, each room's log
-/// is read, and the history is judged.
+/// How fast is it?   `run` puts a scenario's load on a server it starts (or on yours), beside a bare
+/// write loop if you like, and tells CPU per delivery, latencies, memory per connection and losses.
+/// `report` makes a page of results, `compare` holds two against each other and fails on a
+/// regression, `plan` computes from them what many users need.
 ///
-/// `verify` does the same with servers of its own, to which a plan of faults happens meanwhile.
-///
-/// `check` judges a history file again. `load` measures how many sends are acknowledged and when.
+/// Does it lose anything?   `verify` runs clients that do everything at random while servers are
+/// killed, paused and cut off by a plan, reads all logs at the end, and judges everything that
+/// anybody was told. `record` does it against a server of yours (kill it meanwhile as you like);
+/// `check` judges a history file again.
 ///
 /// A history is sound when every acknowledged event is in its room's log once, at its offset, with
 /// its content; nothing is in the log or was delivered that nobody asked for; every stream and
 /// page is without holes and in order; cursors never went back, unread counts were right, and all
 /// clients end with the state the log gives.
 ///
-/// `failover`, `moves`, `rolling`, `lost` and `sends` start a whole cluster on this machine, do something to
-/// it, and tell how long its clients waited. They need `scripts/services start nats cql`.
+/// How long do users wait when a cluster changes?   `failover`, `moves`, `rolling`, `lost` and
+/// `sends` start a whole cluster here, do something to it, and tell. They need
+/// `scripts/services start nats cql`.
 ///
-/// Exit status: 0 sound, 1 not sound (or the run failed), 64 bad arguments or file.
+/// First steps, with release builds of both programs:
+///   rookery-loadtest run fanout --against floor
+///   rookery-loadtest verify
+/// docs/load.md and docs/reliability.md explain what they print.
+///
+/// Exit status: 0 good, 1 not sound, a bound is broken or the run failed, 64 bad arguments or file,
+/// 130 interrupted.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Cli {
@@ -52,11 +63,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Subcommands {
     /// Judge a history file.
+    ///
+    /// Prints what was lost, doubled, reordered or phantom, with the first examples of each, or
+    /// `sound`. Reads the file once; a million records take some seconds.
+    #[command(after_help = record::CHECK_EXAMPLE)]
     Check {
         /// The file, as `record` or a test wrote it.
         history: PathBuf,
     },
     /// Run a workload against a server, write the history, and judge it.
+    ///
+    /// Many clients send, edit, delete, react, read, list, leave and come back at random, reconnect
+    /// and resume when they are cut off, and write all they did and saw to the file. At the end they
+    /// come to rest, and each room's log is read.
     #[command(after_help = record::EXAMPLE)]
     Record(record::Arguments),
     /// Run a workload under a plan of faults, and judge each window of it; for hours as a soak.
@@ -72,9 +91,16 @@ enum Subcommands {
     #[command(after_help = load::EXAMPLE)]
     Load(load::Arguments),
     /// Hold the results of two runs against each other; fail on a regression.
+    ///
+    /// Shows B ÷ A for every figure that both have. Of runs with several rounds the medians are
+    /// judged, with the least and the most beside them.
     #[command(after_help = compare::EXAMPLE)]
     Compare(compare::Arguments),
     /// Put a scenario's load on a server, or on several one after the other, and measure.
+    ///
+    /// A scenario says who is there (connections, rooms) and what they do in each stage. Sends are
+    /// made when they are due, whether or not the ones before were answered, and latency counts from
+    /// when they were due.
     #[command(after_help = run::EXAMPLE)]
     Run(Box<run::Arguments>),
     /// Hold connections and do what the standard input orders; `run` starts it.
@@ -90,12 +116,23 @@ enum Subcommands {
         listen: SocketAddr,
     },
     /// Make a page with tables and plots of the results of runs.
+    ///
+    /// One HTML file that needs no network: verdict, machine, every figure, latency over time and by
+    /// percentile, CPU and memory of each process, and the scenario as a file. Several runs stand one
+    /// after the other.
     #[command(after_help = report::EXAMPLE)]
     Report(report::Arguments),
     /// Say what a number of users, rooms and messages needs, by measured costs.
+    ///
+    /// Tells gateways, nodes, cores, memory, NATS and database load. Nothing is guessed: each line
+    /// has its formula, its numbers, and where each cost was measured.
     #[command(after_help = plan::EXAMPLE)]
     Plan(Box<plan::Arguments>),
     /// Measure the first ack in each room after a kill -9 of its owner.
+    ///
+    /// A cluster with probed rooms is started; its nodes are killed one after the other, and for each
+    /// kill the time until every room acknowledges again is told. All acks must be in history once.
+    #[command(after_help = measuring::EXAMPLE)]
     Failover {
         /// How many kills.
         #[arg(long, default_value_t = 20)]
@@ -104,6 +141,10 @@ enum Subcommands {
         measuring: Measuring,
     },
     /// Measure how many sends a cluster acknowledges, how soon, and where the time goes.
+    ///
+    /// Flat out and at half of that rate, beside pings (the gateway alone) and reads (the way to the
+    /// room and back, without the database).
+    #[command(after_help = measuring::EXAMPLE)]
     Sends {
         /// Nodes for rooms and presence.
         #[arg(long, default_value_t = 1)]
@@ -121,6 +162,10 @@ enum Subcommands {
         measuring: Measuring,
     },
     /// Measure the pause of a busy room when its shard moves to another node as planned.
+    ///
+    /// A fourth node joins and leaves in order while rooms are written to; a pause is from the last
+    /// ack of the old owner to the first of the new one. No client may see an error.
+    #[command(after_help = measuring::EXAMPLE)]
     Moves {
         /// How many moves of probed rooms, at least.
         #[arg(long, default_value_t = 100)]
@@ -129,11 +174,19 @@ enum Subcommands {
         measuring: Measuring,
     },
     /// Restart every process of a cluster under load, one after the other.
+    ///
+    /// Tells how long each restart took, the longest time that a client was without an ack, and
+    /// whether presence ever showed somebody offline who was not.
+    #[command(after_help = measuring::EXAMPLE)]
     Rolling {
         #[command(flatten)]
         measuring: Measuring,
     },
     /// Lose single NATS messages and measure until that is made good.
+    ///
+    /// A proxy drops one message on its way between a gateway and a room's owner, in rooms where
+    /// nothing else happens that would tell.
+    #[command(after_help = measuring::EXAMPLE)]
     Lost {
         /// How many messages.
         #[arg(long, default_value_t = 40)]

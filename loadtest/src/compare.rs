@@ -1,5 +1,5 @@
 //! Two runs of the same scenario held against each other: every figure as a ratio, and which of
-//! them went past its bound.
+//! them went past its bound. Of several rounds the medians are judged, and their spread is told.
 
 mod table;
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::{
-    outcome::{Better, Figure, Outcome, Side},
+    outcome::{Better, Figure, Outcome},
     scenario::Scenario,
 };
 
@@ -111,20 +111,22 @@ impl Comparison {
         if !differing.is_empty() && !force {
             return Err(CompareError::Scenarios(differing));
         }
-        let common: Vec<(&Side, &Side)> = before
-            .sides
+        let (sides, others) = (before.names(), after.names());
+        let common: Vec<&str> = sides
             .iter()
-            .filter_map(|side| Some((side, after.side(&side.name)?)))
+            .copied()
+            .filter(|name| others.contains(name))
             .collect();
         if common.is_empty() {
             return Err(CompareError::Sides {
-                before: names(&before.sides),
-                after: names(&after.sides),
+                before: sides.join(", "),
+                after: others.join(", "),
             });
         }
+        let (one, other) = (before.figures(), after.figures());
         let mut rows = Vec::new();
-        for (one, other) in common {
-            let (one_has, other_has) = (one.figures(), other.figures());
+        for side in common {
+            let (one_has, other_has) = (one.of(side), other.of(side));
             let mut names: Vec<&String> = one_has
                 .keys()
                 .chain(other_has.keys())
@@ -139,7 +141,7 @@ impl Comparison {
                     verdict = Verdict::NotJudged;
                 }
                 rows.push(Row {
-                    side: one.name.clone(),
+                    side: side.to_owned(),
                     name: name.clone(),
                     before: before.copied(),
                     after: after.copied(),
@@ -172,6 +174,17 @@ impl Row {
     pub fn ratio(&self) -> Option<f64> {
         let (before, after) = (self.before?.value, self.after?.value);
         (before != 0.0).then(|| after / before)
+    }
+
+    /// Whether some round of one run was as good as some round of the other: more rounds might
+    /// judge otherwise. Of single rounds nothing is known.
+    #[must_use]
+    pub fn rounds_overlap(&self) -> bool {
+        let (Some(one), Some(other)) = (self.before, self.after) else {
+            return false;
+        };
+        let spread = one.least < one.most || other.least < other.most;
+        spread && one.least <= other.most && other.least <= one.most
     }
 }
 
@@ -219,11 +232,6 @@ fn is_named(figure: &str, name: &str) -> bool {
             .is_some_and(|(_, bare)| bare == name)
 }
 
-fn names(sides: &[Side]) -> String {
-    let names: Vec<&str> = sides.iter().map(|side| &*side.name).collect();
-    names.join(", ")
-}
-
 fn notes(before: &Outcome, after: &Outcome, differing: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if !differing.is_empty() {
@@ -244,11 +252,20 @@ fn notes(before: &Outcome, after: &Outcome, differing: &[String]) -> Vec<String>
     if before.tool != after.tool {
         notes.push(format!("other tool: {} → {}", before.tool, after.tool));
     }
+    let rounds = (before.rounds().len(), after.rounds().len());
+    if rounds.0 != rounds.1 {
+        notes.push(format!(
+            "other number of rounds: {} → {}",
+            rounds.0, rounds.1
+        ));
+    }
     for (one, other, which) in [(before, after, "first"), (after, before, "second")] {
-        for side in &one.sides {
-            if other.side(&side.name).is_none() {
-                notes.push(format!("side {} is in the {which} run alone", side.name));
-            }
+        if let Some(why) = &one.ended_early {
+            notes.push(format!("the {which} run is not whole: {why}"));
+        }
+        let others = other.names();
+        for side in one.names().iter().filter(|side| !others.contains(side)) {
+            notes.push(format!("side {side} is in the {which} run alone"));
         }
     }
     notes

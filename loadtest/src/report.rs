@@ -15,7 +15,8 @@ mod tables;
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    outcome::{Outcome, OutcomeError},
+    outcome::{Outcome, OutcomeError, Side},
+    scenario::Scenario,
     shown::utc,
 };
 
@@ -74,18 +75,60 @@ fn run(page: &mut String, name: &str, outcome: &Outcome) {
     page.push_str("<h3>Figures, stage by stage</h3>\n");
     tables::figures(page, outcome);
     page.push_str("<h3>Over time</h3>\n");
-    grid(page, &plots::over_time(outcome));
+    by_round(page, outcome, |page, sides| {
+        grid(page, &plots::over_time(sides))
+    });
     page.push_str(
         "<h3>Latency by percentile</h3>\n<p class=\"note\">How many of all waited how long: read at \
-         99 %, one in a hundred waited longer. Steps at the right end are single values.</p>\n",
+         99 %, one in a hundred waited longer. Steps at the right end are single values.",
     );
+    if outcome.rounds().len() > 1 {
+        page.push_str(" All rounds together.");
+    }
+    page.push_str("</p>\n");
     grid(page, &plots::percentiles(outcome));
     page.push_str("<h3>Processes</h3>\n");
-    grid(page, &processes::plots(outcome));
+    by_round(page, outcome, |page, sides| {
+        grid(page, &processes::plots(sides))
+    });
     page.push_str("<h3>All that was counted</h3>\n");
-    tables::counted(page, outcome);
+    by_round(page, outcome, tables::counted);
     tables::scenario(page, outcome);
     page.push_str("</section>\n");
+}
+
+/// The sides of one round, each with the number of its colour.
+struct Sides<'a> {
+    scenario: &'a Scenario,
+    each: Vec<(usize, &'a Side)>,
+}
+
+/// One round after the other; of several the first is open, and the others open with a click.
+fn by_round(page: &mut String, outcome: &Outcome, mut draw: impl FnMut(&mut String, &Sides<'_>)) {
+    let names = outcome.names();
+    let colour = |side: &Side| names.iter().position(|name| *name == side.name);
+    let rounds = outcome.rounds();
+    let several = rounds.len() > 1;
+    for (number, sides) in &rounds {
+        let each = sides
+            .iter()
+            .map(|side| (colour(side).unwrap_or_default(), *side));
+        let sides = Sides {
+            scenario: &outcome.scenario,
+            each: each.collect(),
+        };
+        if several {
+            let open = if *number == rounds[0].0 { " open" } else { "" };
+            let _ = writeln!(page, "<details{open}>\n<summary>Round {number}</summary>");
+        }
+        draw(page, &sides);
+        if several {
+            page.push_str("</details>\n");
+        }
+    }
+    if rounds.is_empty() {
+        grid(page, &[]);
+    }
 }
 
 fn grid(page: &mut String, charts: &[chart::Chart]) {

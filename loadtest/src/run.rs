@@ -1,6 +1,7 @@
 //! A run: the load of a scenario, put on one server after the other, and what was measured.
 //!
 //! ```text
+//! for each round,
 //! for each side:  servers ─┐
 //!                 fleet ───┼─► side: open, connect, (stage, settle)… ─► Side ─┐
 //!                 samples ─┘      │ a picture four times a second              ├─► Outcome, judged
@@ -28,6 +29,7 @@ mod summary;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -38,7 +40,7 @@ use crate::{
     client::ServerAddress,
     cluster::Database,
     light::orders::Wire,
-    outcome::{FORMAT, Outcome, Side},
+    outcome::{FORMAT, Judged, Outcome, Side},
     scenario::Scenario,
 };
 pub use checks::CannotRun;
@@ -55,9 +57,11 @@ pub struct Run {
     pub scenario: Scenario,
     /// What it is put on.
     pub subject: Subject,
-    /// Which servers, in this order: the subject's name and [`FLOOR`]. Empty: the subject, and what
-    /// the scenario's bounds compare it with.
+    /// Which servers, in this order: the subject's name and [`FLOOR`]. Empty: the subject alone.
     pub sides: Vec<String>,
+    /// How often all of them are measured. Every other round goes through them backwards: a machine
+    /// that gets slower meanwhile favours none.
+    pub rounds: NonZeroU32,
     /// Light processes; `None`: as many as the connections need.
     pub processes: Option<u32>,
     /// This program: light processes and the floor are its subcommands.
@@ -119,17 +123,14 @@ impl Run {
     #[must_use]
     pub fn sides(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
-        let over = self.scenario.bounds.iter();
-        let over = over.filter_map(|bound| bound.over.clone());
-        let wanted: Vec<String> = if self.sides.is_empty() {
-            std::iter::once(self.subject.name().to_owned())
-                .chain(over.filter(|side| side == FLOOR))
-                .collect()
+        let subject = [self.subject.name().to_owned()];
+        let wanted = if self.sides.is_empty() {
+            &subject[..]
         } else {
-            self.sides.clone()
+            &self.sides[..]
         };
-        let wanted = wanted.into_iter();
-        wanted.filter(|side| seen.insert(side.clone())).collect()
+        let once = wanted.iter().filter(|side| seen.insert(*side));
+        once.cloned().collect()
     }
 
     /// Whether it can be run here; see [`CannotRun`].
@@ -140,7 +141,7 @@ impl Run {
         checks::check(self, &machine::here())
     }
 
-    /// Runs all sides, one after the other, and judges the bounds. What was measured until
+    /// Runs all sides, one after the other, in all rounds, and judges the bounds. What was measured until
     /// something failed, or until `interrupted` is there, is in the outcome all the same; the error
     /// says why it is not whole.
     ///
@@ -158,29 +159,42 @@ impl Run {
             machine: machine::here(),
             sides: Vec::new(),
             bounds: Vec::new(),
+            ended_early: None,
         };
         // Dropping the work ends every process that it started.
         let ended = tokio::select! {
             ended = self.all_sides(&mut outcome.sides, show) => ended,
-            () = interrupted => Err(anyhow::anyhow!("interrupted")),
+            () = interrupted => Err(Interrupted.into()),
         };
-        outcome.bounds = judge::judge(&outcome.scenario.bounds, &outcome.sides);
+        outcome.ended_early = ended.as_ref().err().map(|error| format!("{error:#}"));
+        outcome.bounds = judge::judge(&outcome);
         (outcome, ended)
     }
 
     async fn all_sides(&self, sides: &mut Vec<Side>, show: &mut dyn FnMut(&Picture)) -> Result<()> {
-        for name in self.sides() {
-            sides.push(Side {
-                name: name.clone(),
-                server: String::new(),
-                connect_s: 0.0,
-                stages: Vec::new(),
-                processes: Vec::new(),
-                bytes_per_connection: BTreeMap::new(),
-            });
-            let side = sides.last_mut().context("one was pushed")?;
-            let failed = format!("the side {name} failed");
-            side::measure(self, side, show).await.context(failed)?;
+        let rounds = self.rounds.get();
+        for round in 1..=rounds {
+            let mut names = self.sides();
+            if round % 2 == 0 {
+                names.reverse();
+            }
+            for name in names {
+                sides.push(Side {
+                    name: name.clone(),
+                    round,
+                    server: String::new(),
+                    connect_s: 0.0,
+                    stages: Vec::new(),
+                    processes: Vec::new(),
+                    bytes_per_connection: BTreeMap::new(),
+                });
+                let side = sides.last_mut().context("one was pushed")?;
+                let measured = side::measure(self, side, show).await;
+                measured.with_context(|| match rounds {
+                    1 => format!("the side {name} failed"),
+                    _ => format!("the side {name} failed in round {round}"),
+                })?;
+            }
         }
         Ok(())
     }
@@ -199,14 +213,22 @@ fn now_unix_ms() -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
-/// Whether every bound holds and no server lost or doubled anything.
+/// The run was told to end before it was whole.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Whether the run is whole, every bound that was checked holds, and no server lost or doubled
+/// anything.
 #[must_use]
 pub fn is_good(outcome: &Outcome) -> bool {
     let sound = |side: &Side| {
         let mut stages = side.stages.iter();
         stages.all(|stage| stage.counts.lost == 0 && stage.counts.doubled == 0)
     };
-    outcome.bounds.iter().all(|bound| bound.holds) && outcome.sides.iter().all(sound)
+    let kept = |bound: &Judged| bound.holds || bound.not_checked.is_some();
+    let whole = outcome.ended_early.is_none();
+    whole && outcome.bounds.iter().all(kept) && outcome.sides.iter().all(sound)
 }
 
 #[cfg(test)]

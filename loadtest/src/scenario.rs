@@ -189,7 +189,7 @@ pub struct Bound {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
     /// The side it is a ratio to, measured in the same run: `floor`, say. When that side was not
-    /// run, the bound is reported as not checked.
+    /// run, the bound is said to be not checked, and nothing fails for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<String>,
 }

@@ -87,6 +87,7 @@ fn result(path: &Path, lost: u64) {
     };
     let side = Side {
         name: "rookery".to_owned(),
+        round: 1,
         server: String::new(),
         connect_s: 0.5,
         stages: vec![stage],
@@ -101,6 +102,7 @@ fn result(path: &Path, lost: u64) {
         machine: Machine::default(),
         sides: vec![side],
         bounds: Vec::new(),
+        ended_early: None,
     };
     outcome.write(path).unwrap();
 }
@@ -195,6 +197,7 @@ fn plan_shows_its_formulas_and_learns_its_costs_from_runs() {
         (vec!["--members", "5000"], "--members"),
         (vec!["--rate-per-user", "1"], "--rate-per-user"),
         (vec!["--costs", &one], "one.json"),
+        (vec!["--spare", "-1"], "--spare"),
     ] {
         let (code, said) = words(run(&[&asked[..], &wrong].concat()));
         assert_eq!(code, Some(64), "{said}");
@@ -218,6 +221,17 @@ fn help_teaches_and_bad_arguments_are_refused() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     for word in ["record", "check", "Exit status", "64"] {
         assert!(help.contains(word), "{word} in {help}");
+    }
+    // Each command says what it does in more than a line, how it is used, and what its status means.
+    for command in [
+        "run", "report", "compare", "plan", "load", "verify", "record", "check", "failover",
+        "moves", "rolling", "lost", "sends",
+    ] {
+        let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
+        assert!(help.contains("Exit status: 0 "), "{command}: {help}");
+        assert!(help.contains("  rookery-loadtest "), "{command}: {help}");
+        let (about, _) = help.split_once("Usage:").unwrap();
+        assert!(about.trim().lines().count() > 1, "{command}: {about}");
     }
     let help = run(&["record", "--help"]);
     assert_eq!(help.status.code(), Some(0));

@@ -15,7 +15,11 @@ use rookery_loadtest::{
 
 use super::{BAD_INPUT, UNSOUND, complain};
 
-pub(crate) const EXAMPLE: &str = "Example, where CPU may grow by a tenth and a p99 by half:
+pub(crate) const EXAMPLE: &str = "\
+One run on a busy machine differs from the next by more than a tenth: measure both with `run --rounds 3`
+or more. A regression whose rounds overlap with those of the other run says so.
+
+Example, where CPU may grow by a tenth and a p99 by half:
   rookery-loadtest compare before.json after.json --max-regression 1.10 --figure ack_p99_us=1.5
 
 Not judged unless named by --figure: maxima, and percentiles with fewer than ten values past them

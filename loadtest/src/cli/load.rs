@@ -11,7 +11,10 @@ use rookery_loadtest::{
 use super::{BAD_INPUT, UNSOUND, complain, say};
 
 pub(crate) const EXAMPLE: &str = "Example, over two gateways, 5,000 sends a second:
-  rookery-loadtest load --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --in-flight 8 --rate 5000";
+  rookery-loadtest load --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --in-flight 8 --rate 5000
+
+For a whole scenario, with the server's CPU and memory, use `run`.
+Exit status: 0 measured, 1 the run failed, 64 bad arguments.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {

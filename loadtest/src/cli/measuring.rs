@@ -15,6 +15,12 @@ use rookery_loadtest::{
 
 use super::{BAD_INPUT, UNSOUND, say};
 
+pub(crate) const EXAMPLE: &str = "Before it, a database and nats-server, and release builds:
+  scripts/services start nats cql && eval \"$(scripts/services env)\"
+  rookery-loadtest COMMAND --folder /tmp/measured
+
+Exit status: 0 measured, 1 the run failed or clients saw what they must not, 64 bad arguments.";
+
 /// Programs and services on this machine.
 #[derive(Args)]
 pub(crate) struct Programs {

@@ -19,7 +19,13 @@ use rookery_loadtest::{
 use super::{BAD_INPUT, UNSOUND, complain, say};
 
 pub(crate) const EXAMPLE: &str = "Example, with `rookery serve --dev` on port 8080:
-  rookery-loadtest record --url http://127.0.0.1:8080 --clients 50 --operations 20000 --out run.jsonl";
+  rookery-loadtest record --url http://127.0.0.1:8080 --clients 50 --operations 20000 --out run.jsonl
+
+Exit status: 0 sound, 1 not sound or the run failed, 64 bad arguments.";
+pub(crate) const CHECK_EXAMPLE: &str = "Example:
+  rookery-loadtest check run.jsonl
+
+Exit status: 0 sound, 1 not sound, 64 no history file.";
 /// How often the progress line is drawn.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 

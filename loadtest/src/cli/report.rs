@@ -11,7 +11,10 @@ use rookery_loadtest::{
 use super::{BAD_INPUT, UNSOUND, complain, say};
 
 pub(crate) const EXAMPLE: &str = "Example:
-  rookery-loadtest report fanout.json idle.json --out report.html";
+  rookery-loadtest run fanout --against floor --rounds 3 --out fanout.json
+  rookery-loadtest report fanout.json idle.json --out report.html
+
+Exit status: 0 written, 1 it cannot be written, 64 a file is no result of `run`.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {

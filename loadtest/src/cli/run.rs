@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -18,21 +19,38 @@ use rookery_loadtest::{
         learn,
     },
     report,
-    run::{Picture, Run, Subject, Summary, is_good},
+    run::{Interrupted, Picture, Run, Subject, Summary, is_good},
     scenario::Scenario,
 };
 
-use super::{BAD_INPUT, UNSOUND, complain, measuring::Programs, say};
+use super::{
+    BAD_INPUT, INTERRUPTED, UNSOUND, complain, interrupts::Interrupts, measuring::Programs, say,
+};
 
-pub(crate) const EXAMPLE: &str = "Examples:
-  rookery-loadtest run fanout --against floor --out fanout.json
-  rookery-loadtest run idle people.connections=5000 stage.0.seconds=60
-  rookery-loadtest run storm --gateways 2 --nodes 3 --cql 127.0.0.1:9042
-  rookery-loadtest run my.toml --url http://127.0.0.1:8080 --pid server=4711
+pub(crate) const EXAMPLE: &str = "\
+What happens: the server is started (a temporary folder, free ports), the connections are opened, each
+stage of the scenario is run, and everything is ended again; then the figures are printed, and the
+scenario's bounds are judged. Use release builds. docs/load.md explains scenarios and figures.
 
 Built-in scenarios: fanout, idle, chat, storm, churn, dm, hot-room, mixed.
 
-Exit status: 0 all bounds hold and nothing was lost, 1 not so (or the run failed), 64 bad arguments.";
+Examples:
+  rookery-loadtest run fanout
+      one server, alone; bounds that are ratios to another side are said to be not checked
+  rookery-loadtest run fanout --against floor --rounds 3 --out fanout.json --report fanout.html
+      beside the bare write loop, three times in turn: ratios that can be believed
+  rookery-loadtest run idle people.connections=5000 stage.0.seconds=60
+      with other numbers than the scenario's file has
+  rookery-loadtest run storm --gateways 2 --nodes 3 --cql 127.0.0.1:9042
+      a cluster; `scripts/services start nats cql` gives NATS and the database
+  rookery-loadtest run my.toml --url http://127.0.0.1:8080 --pid server=4711
+      a scenario of one's own, on a server that runs already
+  rookery-loadtest run fanout --url http://127.0.0.1:3000 --wire socket-io --pid server=4711
+      another product
+
+Ctrl-C ends everything that was started and tells what was measured until then.
+Exit status: 0 all bounds hold and nothing was lost, 1 not so (or the run failed), 64 bad arguments,
+130 interrupted.";
 /// How often a line is written where nobody's terminal shows the newest.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -66,9 +84,12 @@ pub(crate) struct Arguments {
     /// `floor`. Without it the server alone, and what the scenario's bounds compare it with.
     #[arg(long = "side", value_name = "NAME")]
     sides: Vec<String>,
-    /// One more side, after the server itself: `floor`.
+    /// One more side, after the server itself: `floor`, the bare write loop.
     #[arg(long, value_name = "NAME", conflicts_with = "sides")]
     against: Option<String>,
+    /// Measure every side so many times, in turn; medians are told, with the least and the most.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = rounds)]
+    rounds: NonZeroU32,
     /// Light processes; without it as many as the connections need.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     processes: Option<u32>,
@@ -157,6 +178,15 @@ enum WireName {
     Centrifuge,
 }
 
+/// More take hours, and tell no more than a median does.
+const ROUNDS_MAX: u32 = 100;
+
+fn rounds(text: &str) -> Result<NonZeroU32, String> {
+    let rounds: Option<NonZeroU32> = text.parse().ok();
+    let rounds = rounds.filter(|rounds| rounds.get() <= ROUNDS_MAX);
+    rounds.ok_or_else(|| format!("`{text}` is not a number from 1 to {ROUNDS_MAX}"))
+}
+
 fn role_and_pid(text: &str) -> Result<(String, u32), String> {
     let wrong = || format!("`{text}` is not ROLE=PID");
     let (role, pid) = text.split_once('=').ok_or_else(wrong)?;
@@ -208,6 +238,7 @@ impl Arguments {
             scenario,
             subject,
             sides,
+            rounds: self.rounds,
             processes: self.processes,
             tool: std::env::current_exe().context("find this program")?,
         };
@@ -232,15 +263,16 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
             return BAD_INPUT.into();
         }
     };
-    let mut drawing = Drawing::new();
-    let interrupted = async {
-        // Without signals there is nobody to interrupt it.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    let mut interrupts = match Interrupts::new() {
+        Ok(interrupts) => interrupts,
+        Err(error) => {
+            complain(&error);
+            return UNSOUND.into();
         }
     };
+    let mut drawing = Drawing::new();
     let (outcome, ended) = run
-        .run(&mut |picture| drawing.draw(picture), interrupted)
+        .run(&mut |picture| drawing.draw(picture), interrupts.next())
         .await;
     drawing.clear();
     // A closed pipe is the reader's wish.
@@ -251,7 +283,19 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
     }
     if let Err(error) = ended {
         say(&format!("error: {error:#}"));
-        return UNSOUND.into();
+        let whole = outcome
+            .sides
+            .iter()
+            .map(|side| side.stages.len())
+            .sum::<usize>();
+        say(&format!(
+            "this is not the whole run: {whole} stages were measured to their end"
+        ));
+        return if error.is::<Interrupted>() {
+            INTERRUPTED.into()
+        } else {
+            UNSOUND.into()
+        };
     }
     let good = is_good(&outcome);
     if let Err(error) = files.learn(outcome) {

@@ -3,10 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Comparison, Row, Verdict};
-use crate::{
-    outcome::Figure,
-    shown::{number, quantity},
-};
+use crate::{outcome::Figure, shown::number};
 
 /// Whether a terminal is told colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +24,30 @@ impl Comparison {
         }
         let name = |row: &Row| row.name.chars().count();
         let width = self.rows.iter().map(name).max().unwrap_or_default() + 2;
+        let spreads = [Row::before_spread, Row::after_spread].map(|spread| {
+            let widths = self.rows.iter().map(|row| spread(row).chars().count());
+            widths
+                .max()
+                .filter(|width| *width > 0)
+                .map_or(0, |width| width + 1)
+        });
         let mut side = "";
         for row in &self.rows {
             if row.side != side {
                 side = &row.side;
                 line(&mut text, "");
-                let head = format!("{side:<width$}{:>14}{:>14}{:>9}", "A", "B", "B/A");
+                let (a, b) = (" ".repeat(spreads[0]), " ".repeat(spreads[1]));
+                let head = format!("{side:<width$}{:>14}{a}{:>14}{b}{:>9}", "A", "B", "B/A");
                 line(&mut text, head.trim_end());
             }
+            let [a, b] = spreads;
             let shown = format!(
-                "{:<width$}{:>14}{:>14}{:>9}  {}",
+                "{:<width$}{:>14}{:>a$}{:>14}{:>b$}{:>9}  {}",
                 row.name,
                 value(row.before),
+                row.before_spread(),
                 value(row.after),
+                row.after_spread(),
                 row.ratio().map_or_else(|| "–".to_owned(), ratio),
                 row.verdict.words()
             );
@@ -52,7 +60,7 @@ impl Comparison {
             let what = row
                 .ratio()
                 .map_or_else(String::new, |r| format!(" × {}", ratio(r)));
-            let words = format!(
+            let mut words = format!(
                 "regression: {} {}: {} → {}{what}, {}",
                 row.side,
                 row.name,
@@ -60,12 +68,25 @@ impl Comparison {
                 value(row.after),
                 row.verdict.words()
             );
+            if row.rounds_overlap() {
+                words += ", though their rounds overlap";
+            }
             line(&mut text, &row.verdict.paint(&words, colour));
         }
         if past == 0 {
             line(&mut text, "no figure is past its bound");
         }
         text
+    }
+}
+
+impl Row {
+    fn before_spread(&self) -> String {
+        spread(self.before)
+    }
+
+    fn after_spread(&self) -> String {
+        spread(self.after)
     }
 }
 
@@ -96,7 +117,12 @@ impl Verdict {
 }
 
 fn value(figure: Option<Figure>) -> String {
-    figure.map_or_else(|| "–".to_owned(), |of| quantity(of.value, of.unit))
+    figure.map_or_else(|| "–".to_owned(), |of| of.shown())
+}
+
+fn spread(figure: Option<Figure>) -> String {
+    let spread = figure.and_then(|of| of.spread());
+    spread.map_or_else(String::new, |spread| format!(" ({spread})"))
 }
 
 /// Two decimals: a ratio is read as a percentage.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::outcome::{Side, StageOutcome, synthetic::outcome};
+use crate::outcome::{
+    Side, StageOutcome,
+    synthetic::{outcome, rounds},
+};
 
 const TEN_PERCENT: Bounds = Bounds {
     all: 1.1,
@@ -193,4 +196,55 @@ fn rows_follow_the_stages_of_the_scenario_and_percentiles_rise() {
         "flat-out/lost",
     ];
     assert!(order.is_sorted_by_key(|name| at(name)), "{names:?}");
+}
+
+#[test]
+fn rounds_are_judged_by_their_medians_and_their_spread_is_told() {
+    let compare = |slow: &[f64]| {
+        Comparison::new(
+            &rounds(&[1.0, 1.05, 2.0]),
+            &rounds(slow),
+            &TEN_PERCENT,
+            false,
+        )
+        .unwrap()
+    };
+    // One slow round of three is no regression, as one fast round is no excuse.
+    assert_eq!(compare(&[9.0, 1.05, 1.0]).regressions().count(), 0);
+    let worse = compare(&[1.0, 1.5, 1.6]);
+    let cpu = "50-a-second/cpu_us_per_delivery";
+    let row = worse.regressions().find(|row| row.name == cpu).unwrap();
+    assert!((row.ratio().unwrap() - 1.5 / 1.05).abs() < 0.02, "{row:?}");
+    assert!(row.rounds_overlap());
+    let shown = worse.render(Colour::Plain);
+    let spread = row.before.unwrap().spread().unwrap();
+    assert!(shown.contains(&format!("({spread})")), "{shown}");
+    assert!(
+        shown.contains("WORSE than 1.1 allows, though their rounds overlap"),
+        "{shown}"
+    );
+
+    let apart = compare(&[3.0, 4.0, 5.0]);
+    let row = apart.regressions().find(|row| row.name == cpu).unwrap();
+    assert!(!row.rounds_overlap());
+    // What one round lost is not made good by the others.
+    let mut lossy = rounds(&[1.0, 1.0, 1.0]);
+    lossy.sides[0].stages[0].counts.lost = 2;
+    let lost = Comparison::new(&rounds(&[1.0]), &lossy, &TEN_PERCENT, false).unwrap();
+    assert!(
+        lost.regressions()
+            .any(|row| row.verdict == Verdict::NoLongerZero)
+    );
+    assert_eq!(lost.notes, ["other number of rounds: 1 → 3"]);
+}
+
+#[test]
+fn a_run_that_is_not_whole_is_noted() {
+    let mut after = outcome();
+    after.ended_early = Some("interrupted".to_owned());
+    let comparison = Comparison::new(&outcome(), &after, &TEN_PERCENT, false).unwrap();
+    assert_eq!(
+        comparison.notes,
+        ["the second run is not whole: interrupted"]
+    );
 }

@@ -60,6 +60,8 @@ kinds! {
     NodeBytesPerIdleRoom = "node_bytes_per_idle_room",
     /// Memory of a node for each room that is written to, bytes.
     NodeBytesPerHotRoom = "node_bytes_per_hot_room",
+    /// Memory of a node for each connection (who is where, who is online), bytes.
+    NodeBytesPerConnection = "node_bytes_per_connection",
     /// Memory of a node without rooms, bytes.
     NodeBytesAlone = "node_bytes_alone",
     /// CPU of NATS for each batch of a link, µs.
@@ -111,10 +113,20 @@ impl Cost {
     }
 }
 
+/// What a new file begins with.
+const HEAD: &str = "\
+# What one thing costs, as measured: `rookery-loadtest plan --costs` computes with it, `run … --costs`
+# and `plan learn` put more costs in. What is not here was not measured; `plan` names it.
+# These first lines stay when the file is written again; comments further down do not.
+";
+
 /// Costs by what they are of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
+    /// The file's first lines, as far as they are comments or empty.
+    #[serde(skip)]
+    head: String,
     format: u32,
     cost: BTreeMap<CostKind, Cost>,
 }
@@ -122,6 +134,7 @@ pub struct Costs {
 impl Default for Costs {
     fn default() -> Self {
         Self {
+            head: HEAD.to_owned(),
             format: FORMAT,
             cost: BTreeMap::new(),
         }
@@ -178,7 +191,7 @@ impl Costs {
         }
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes it, whole or not at all; the comment it began with is kept.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -188,10 +201,15 @@ impl Costs {
             path: path.display().to_string(),
             source,
         };
-        let text = toml::to_string(self).map_err(|error| failed(std::io::Error::other(error)))?;
+        let text = self.text();
+        let text = text.map_err(|error| failed(std::io::Error::other(error)))?;
         let beside = path.with_extension("toml.part");
         std::fs::write(&beside, text).map_err(failed)?;
         std::fs::rename(&beside, path).map_err(failed)
+    }
+
+    fn text(&self) -> Result<String, toml::ser::Error> {
+        Ok(format!("{}{}", self.head, toml::to_string(self)?))
     }
 
     fn parse(path: &str, text: &str) -> Result<Self, CostsError> {
@@ -199,7 +217,11 @@ impl Costs {
             path: path.to_owned(),
             message,
         };
-        let costs: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut costs: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let lines = text.split_inclusive('\n');
+        costs.head = lines
+            .take_while(|line| line.trim().is_empty() || line.starts_with('#'))
+            .collect();
         if costs.format != FORMAT {
             let found = costs.format;
             return Err(wrong(format!(
@@ -240,8 +262,27 @@ mod tests {
         for (kind, cost) in &costs.cost {
             assert!(!cost.from.is_empty() && !cost.load.is_empty(), "{kind}");
         }
-        let text = toml::to_string(&costs).unwrap();
-        assert_eq!(Costs::parse("again", &text).unwrap(), costs);
+        assert_eq!(
+            Costs::parse("again", &costs.text().unwrap()).unwrap(),
+            costs
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_written_again_begins_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("costs.toml");
+        std::fs::write(&path, format!("# Ours.\n#\n\n{}", "format = 1\n[cost]\n")).unwrap();
+        let mut costs = Costs::read(&path).unwrap();
+        let built_in = Costs::built_in();
+        let (kind, cost) = built_in.cost.first_key_value().unwrap();
+        costs.set(*kind, cost.clone());
+        costs.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# Ours.\n#\n\nformat = 1\n"), "{text}");
+        assert_eq!(Costs::read(&path).unwrap(), costs);
+        // A new file says what it is.
+        assert!(Costs::default().text().unwrap().starts_with(HEAD));
     }
 
     #[test]

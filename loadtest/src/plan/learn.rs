@@ -2,7 +2,7 @@
 //!
 //! A cost is taken from a stage in which little else happened, so that the division is honest;
 //! what else did happen is counted into it, so it is rather too high than too low. Of several
-//! stages and runs the highest counts.
+//! stages and runs the highest counts; of several rounds of a run their median.
 
 use std::path::Path;
 
@@ -11,13 +11,14 @@ use super::costs::{
     CostKind::{
         self, DatabaseCpuPerRow, DatabaseRowsPerSend, GatewayBytesAlone, GatewayBytesPerConnection,
         GatewayCpuPerCommand, GatewayCpuPerConnect, GatewayCpuPerDelivery, GatewayCpuPerIdleSecond,
-        GatewayCpuPerSend, NatsCpuPerMessage, NodeBytesAlone, NodeBytesPerHotRoom,
-        NodeBytesPerIdleRoom, NodeCpuPerCommand, NodeCpuPerSend, WireBytesPerEvent,
+        GatewayCpuPerSend, NatsCpuPerMessage, NodeBytesAlone, NodeBytesPerConnection,
+        NodeBytesPerHotRoom, NodeBytesPerIdleRoom, NodeCpuPerCommand, NodeCpuPerSend,
+        WireBytesPerEvent,
     },
     Costs, CostsError,
 };
 use crate::{
-    outcome::{Outcome, Side, StageOutcome},
+    outcome::{Outcome, Side, Spread, StageOutcome},
     shown::{number, utc},
 };
 
@@ -50,13 +51,19 @@ pub struct Learned {
 pub fn learn(runs: &[(String, Outcome)]) -> Vec<Learned> {
     let mut told = Vec::new();
     for (name, run) in runs {
-        if let Some(side) = run.side(SIDE) {
-            of_side(&mut told, &Source { name, run }, side);
+        let mut of_rounds = Vec::new();
+        for side in run.rounds_of(SIDE) {
+            of_side(&mut of_rounds, &Source { name, run }, side);
         }
+        told.extend(medians(of_rounds));
     }
     for (index, (name, run)) in runs.iter().enumerate() {
         for (_, other) in &runs[index + 1..] {
-            of_rooms(&mut told, &Source { name, run }, other);
+            let mut of_rounds = Vec::new();
+            for (one, another) in run.rounds_of(SIDE).zip(other.rounds_of(SIDE)) {
+                of_rooms(&mut of_rounds, &Source { name, run }, one, other, another);
+            }
+            told.extend(medians(of_rounds));
         }
     }
     let mut learned: Vec<Learned> = Vec::new();
@@ -69,6 +76,27 @@ pub fn learn(runs: &[(String, Outcome)]) -> Vec<Learned> {
     }
     learned.sort_by_key(|one| one.kind);
     learned
+}
+
+/// What the rounds of a run tell of the same load, as one.
+fn medians(told: Vec<Learned>) -> Vec<Learned> {
+    let mut medians: Vec<Learned> = Vec::new();
+    for one in &told {
+        let same = |other: &&Learned| other.kind == one.kind && other.cost.load == one.cost.load;
+        if medians.iter().any(|known| same(&known)) {
+            continue;
+        }
+        let values = told.iter().filter(same).map(|of| of.cost.value);
+        let median = Spread::of(values.collect()).map_or(one.cost.value, |of| of.median);
+        medians.push(Learned {
+            kind: one.kind,
+            cost: Cost {
+                value: median,
+                ..one.cost.clone()
+            },
+        });
+    }
+    medians
 }
 
 /// Puts what these runs tell into a file of costs, made if there is none; costs they do not tell
@@ -138,6 +166,11 @@ fn of_side(told: &mut Vec<Learned>, source: &Source<'_>, side: &Side) {
     {
         let load = source.load("all joined and quiet");
         tell(GatewayBytesPerConnection, bytes, load);
+        // One process for everything has no node of its own to tell of.
+        if let Some(&bytes) = side.bytes_per_connection.get("node") {
+            let load = source.load("all joined and quiet");
+            tell(NodeBytesPerConnection, bytes, load);
+        }
     }
     for (role, kind) in [("gateway", GatewayBytesAlone), ("node", NodeBytesAlone)] {
         let of_role = side.processes.iter().filter(|process| process.role == role);
@@ -241,14 +274,17 @@ fn counter(stage: &StageOutcome, name: &str) -> Option<f64> {
 }
 
 /// Two runs that differ in the number of rooms alone tell what a room takes.
-fn of_rooms(told: &mut Vec<Learned>, source: &Source<'_>, other: &Outcome) {
+fn of_rooms(
+    told: &mut Vec<Learned>,
+    source: &Source<'_>,
+    one: &Side,
+    other: &Outcome,
+    another: &Side,
+) {
     let run = source.run;
     let mut same = other.scenario.clone();
     same.people.rooms = run.scenario.people.rooms;
     same.name.clone_from(&run.scenario.name);
-    let (Some(one), Some(another)) = (run.side(SIDE), other.side(SIDE)) else {
-        return;
-    };
     if same != run.scenario || run.machine.processor != other.machine.processor {
         return;
     }
@@ -376,7 +412,10 @@ mod tests {
     #[test]
     fn held_and_opened_connections_tell_their_own_costs() {
         let costs = learned(|side| {
-            side.bytes_per_connection = BTreeMap::from([("server".to_owned(), 1_565.0)]);
+            side.bytes_per_connection = BTreeMap::from([
+                ("gateway".to_owned(), 1_565.0),
+                ("node".to_owned(), 2_191.0),
+            ]);
             let tick = crate::outcome::Tick {
                 connections: 10_000,
                 ..crate::outcome::Tick::default()
@@ -391,6 +430,7 @@ mod tests {
         });
         let expected = [
             (GatewayBytesPerConnection, 1_565.0),
+            (NodeBytesPerConnection, 2_191.0),
             (GatewayCpuPerIdleSecond, 2.0),
             (GatewayCpuPerConnect, 90.0),
         ];
@@ -450,6 +490,33 @@ mod tests {
         other.1.scenario.people.connections = 5;
         let told = learn(&[run(1_000, 40_000_000), other]);
         assert!(told.iter().all(|one| one.kind != NodeBytesPerIdleRoom));
+    }
+
+    #[test]
+    fn rounds_of_a_run_tell_their_median_and_several_runs_the_highest() {
+        let run = |slow: &[f64]| {
+            let mut run = crate::outcome::synthetic::rounds(slow);
+            run.scenario.people.connections = CONNECTIONS_MIN;
+            run
+        };
+        let bytes = |runs: &[(String, Outcome)]| {
+            let told = learn(runs);
+            let of = told
+                .iter()
+                .filter(|one| one.kind == GatewayBytesPerConnection);
+            of.map(|one| (one.cost.value, one.cost.from.clone()))
+                .collect::<Vec<_>>()
+        };
+        let near = ("near.json".to_owned(), run(&[1.0, 9.0, 2.0]));
+        assert_eq!(
+            bytes(std::slice::from_ref(&near)),
+            [(1_565.0 * 2.0, "near.json".to_owned())]
+        );
+        let far = ("far.json".to_owned(), run(&[3.0]));
+        assert_eq!(
+            bytes(&[near, far]),
+            [(1_565.0 * 3.0, "far.json".to_owned())]
+        );
     }
 
     #[test]

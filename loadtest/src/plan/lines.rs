@@ -7,8 +7,8 @@ use super::{
             self, DatabaseBytesPerSend, DatabaseCpuPerRow, DatabaseRowsPerSend, GatewayBytesAlone,
             GatewayBytesPerConnection, GatewayCpuPerCommand, GatewayCpuPerConnect,
             GatewayCpuPerDelivery, GatewayCpuPerIdleSecond, GatewayCpuPerSend, NatsCpuPerMessage,
-            NodeBytesAlone, NodeBytesPerHotRoom, NodeBytesPerIdleRoom, NodeCpuPerCommand,
-            NodeCpuPerSend, WireBytesPerEvent,
+            NodeBytesAlone, NodeBytesPerConnection, NodeBytesPerHotRoom, NodeBytesPerIdleRoom,
+            NodeCpuPerCommand, NodeCpuPerSend, WireBytesPerEvent,
         },
         Costs,
     },
@@ -230,8 +230,15 @@ fn gateways(lines: &mut Lines<'_>, demand: &Demand, traffic: &Traffic) -> Expres
     let by_cores = Quotient(vec![busy, cores_each]);
     let most = Value("connections each", demand.connections_each);
     let by_users = Quotient(vec![traffic.users.clone(), most]);
+    let needs = [&by_users, &by_cores].map(|need| need.value(lines.costs).unwrap_or_default());
+    let note = if needs[0] > needs[1] {
+        "Connections decide (--connections-each: as many as were measured on one gateway, which is not \
+         as many as it can hold), not CPU: fewer --cores-each do, too."
+    } else {
+        "CPU decides, not connections."
+    };
     let count = processes(vec![by_cores, by_users], demand);
-    let gateways = lines.add("gateways", "", "", &count);
+    let gateways = lines.add("gateways", "", note, &count);
     let left = left(&gateways, "gateways without the spare", demand);
     let connections = Quotient(vec![traffic.users.clone(), left]);
     let memory = Sum(vec![
@@ -285,6 +292,7 @@ fn nodes(lines: &mut Lines<'_>, demand: &Demand, traffic: &Traffic) {
     let of_rooms = Sum(vec![
         each(&hot, NodeBytesPerHotRoom),
         each(&quiet, NodeBytesPerIdleRoom),
+        each(&traffic.users, NodeBytesPerConnection),
     ]);
     let left = left(&nodes, "nodes without the spare", demand);
     let memory = Sum(vec![Cost(NodeBytesAlone), Quotient(vec![of_rooms, left])]);

@@ -32,8 +32,8 @@ fn cost(value: f64) -> Cost {
 fn full() -> Costs {
     let mut costs = Costs::default();
     for (kind, value) in CostKind::ALL.iter().zip([
-        2.0, 20.0, 10.0, 100.0, 1.0, 2_000.0, 1e7, 30.0, 5.0, 4_000.0, 10_000.0, 2e7, 5.0, 50.0,
-        4.0, 40.0, 300.0,
+        2.0, 20.0, 10.0, 100.0, 1.0, 2_000.0, 1e7, 30.0, 5.0, 4_000.0, 10_000.0, 1_500.0, 2e7, 5.0,
+        50.0, 4.0, 40.0, 300.0,
     ]) {
         costs.set(*kind, cost(value));
     }
@@ -63,7 +63,10 @@ fn a_plan_is_what_one_computes_by_hand() {
         ("nodes", 2.0),
         ("rooms awake", 2_000.0),
         ("rooms that are hot", 2_000.0),
-        ("memory of each node", 2e7 + 2_000.0 * 10_000.0),
+        (
+            "memory of each node",
+            2e7 + 2_000.0 * 10_000.0 + 100_000.0 * 1_500.0,
+        ),
         ("gateways a send reaches, at most", 6.0),
         ("NATS messages", 2_000.0 * 8.0 + 500.0 * 2.0),
         ("NATS bytes a second", 2_000.0 * 7.0 * 150.0),
@@ -92,6 +95,7 @@ fn a_plan_is_what_one_computes_by_hand() {
     for shown in [
         "deliveries = sends × people a send reaches\n           = 2,000 × 50\n           = 100,000 /s\n",
         "rows written = 2,000 × 4",
+        "Connections decide",
         "gateway_cpu_us_per_send = 20: run.json, 2026-11-21, a machine; a load",
     ] {
         let shown = shown.replace("rows written = 2", "             = 2");

@@ -1,18 +1,21 @@
 //! Which plots of latencies and rates a run has, and where their points come from.
 
-use super::axis::Kind;
-use super::chart::{Band, Chart, Line, POINTS_MAX, Stroke};
+use super::{
+    Sides,
+    axis::Kind,
+    chart::{Band, Chart, Line, POINTS_MAX, Stroke},
+};
 use crate::{
     histogram::Histogram,
-    outcome::{Outcome, Side, StageOutcome, Tick},
+    outcome::{Latencies, Outcome, Side, StageOutcome, Tick},
 };
 
 /// Points of a percentile curve from one power of ten to the next.
 const POINTS_A_NINE: f64 = 20.0;
 
 /// Latencies and rates, second by second.
-pub(super) fn over_time(outcome: &Outcome) -> Vec<Chart> {
-    let timeline = Timeline::new(outcome);
+pub(super) fn over_time(of: &Sides<'_>) -> Vec<Chart> {
+    let timeline = Timeline::new(of);
     let chart = |title: &str, y: Kind, lines: Vec<Line>| Chart {
         title: title.to_owned(),
         note: timeline.note(y),
@@ -28,7 +31,7 @@ pub(super) fn over_time(outcome: &Outcome) -> Vec<Chart> {
             stroke,
             points: timeline.points(side.1, value, fold),
         };
-    let sides = || outcome.sides.iter().enumerate();
+    let sides = || of.each.iter().copied();
     let mut charts = Vec::new();
     let mut add = |title: &str, y: Kind, lines: Vec<Line>| {
         let seen = |(_, value): &(f64, f64)| *value > 0.0;
@@ -100,16 +103,14 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn new(outcome: &Outcome) -> Self {
+    fn new(of: &Sides<'_>) -> Self {
         let mut bands = Vec::new();
         let mut from = 0.0;
         let mut ticks = 0;
-        for stage in &outcome.scenario.stages {
+        for stage in &of.scenario.stages {
             let of_sides = || {
-                outcome
-                    .sides
-                    .iter()
-                    .filter_map(|side| find(side, &stage.name))
+                let sides = of.each.iter();
+                sides.filter_map(|(_, side)| find(side, &stage.name))
             };
             let to = from + of_sides().map(|of| of.took_ms).max().map_or(0.0, seconds);
             ticks += of_sides()
@@ -181,36 +182,34 @@ fn measured_words(name: &str) -> &str {
     }
 }
 
-/// One plot for each stage and each thing that took time in it.
+/// One plot for each stage and each thing that took time in it; all rounds of a side together.
 pub(super) fn percentiles(outcome: &Outcome) -> Vec<Chart> {
+    let names = outcome.names();
     let mut charts = Vec::new();
     for stage in &outcome.scenario.stages {
-        let sides = || {
-            let numbered = outcome.sides.iter().enumerate();
-            numbered.filter_map(|(colour, side)| Some((colour, side, find(side, &stage.name)?)))
-        };
-        let Some((.., any)) = sides().next() else {
-            continue;
-        };
-        for (name, _) in any.latency.named() {
-            let times_of = |of: &StageOutcome| -> Option<Histogram> {
-                let named = of.latency.named().into_iter().find(|known| known.0 == name);
-                named
-                    .map(|(_, times)| times.clone())
-                    .filter(|times| times.count() > 0)
-            };
-            let lines = sides().filter_map(|(colour, side, of)| {
-                Some(Line {
-                    name: side.name.clone(),
-                    colour,
+        let sides: Vec<(usize, &str, Latencies)> = names
+            .iter()
+            .enumerate()
+            .map(|(colour, name)| (colour, *name, times_of(outcome, name, &stage.name)))
+            .collect();
+        let kinds = Latencies::default().named().map(|(kind, _)| kind);
+        for kind in kinds {
+            let lines = sides.iter().filter_map(|(colour, name, times)| {
+                let (_, times) = times
+                    .named()
+                    .into_iter()
+                    .find(|(named, _)| *named == kind)?;
+                (times.count() > 0).then(|| Line {
+                    name: (*name).to_owned(),
+                    colour: *colour,
                     stroke: Stroke::Solid,
-                    points: curve(&times_of(of)?),
+                    points: curve(times),
                 })
             });
             let lines: Vec<Line> = lines.collect();
             if !lines.is_empty() {
                 charts.push(Chart {
-                    title: format!("{}: {}", stage.name, measured_words(name)),
+                    title: format!("{}: {}", stage.name, measured_words(kind)),
                     note: String::new(),
                     x: Kind::Percentile,
                     y: Kind::LogMicros,
@@ -221,6 +220,15 @@ pub(super) fn percentiles(outcome: &Outcome) -> Vec<Chart> {
         }
     }
     charts
+}
+
+/// How long things took in a stage of a side, in all of its rounds.
+fn times_of(outcome: &Outcome, side: &str, stage: &str) -> Latencies {
+    let mut times = Latencies::default();
+    for stage in outcome.rounds_of(side).filter_map(|side| find(side, stage)) {
+        times.merge(&stage.latency);
+    }
+    times
 }
 
 /// Values by percentile, up to the one that a single value is past.

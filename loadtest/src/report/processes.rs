@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::{
-    COLOURS,
+    COLOURS, Sides,
     axis::Kind,
     chart::{Band, Chart, Line, POINTS_MAX, Stroke},
     plots::{float, seconds},
 };
-use crate::outcome::{Outcome, ProcessSeries, Sample};
+use crate::outcome::{ProcessSeries, Sample};
 
 /// Processor time is shown as the mean of at least this.
 const CPU_MEAN_MS: u64 = 1_000;
 
 /// Processor time and memory of each side's processes, on the side's own clock.
-pub(super) fn plots(outcome: &Outcome) -> Vec<Chart> {
+pub(super) fn plots(of: &Sides<'_>) -> Vec<Chart> {
     let mut colours: Vec<String> = Vec::new();
     let mut charts = Vec::new();
-    for side in &outcome.sides {
+    for (_, side) in &of.each {
         let ends = side
             .processes
             .iter()

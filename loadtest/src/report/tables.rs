@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::escape;
+use super::{Sides, escape};
 use crate::{
-    outcome::{Figure, Outcome, Side, StageOutcome},
+    outcome::{Figure, Outcome, Spread, StageOutcome},
     scenario::{Popularity, RoomKind},
     shown::{number, quantity, words},
 };
@@ -12,25 +12,47 @@ use crate::{
 /// Whether the bounds hold, and whether anything was lost.
 pub(super) fn verdict(page: &mut String, outcome: &Outcome) {
     page.push_str("<h3>Verdict</h3>\n<div class=\"card\"><table>\n");
-    for side in &outcome.sides {
-        let sum = |count: fn(&StageOutcome) -> u64| side.stages.iter().map(count).sum::<u64>();
+    if let Some(why) = &outcome.ended_early {
+        judged(page, Some(false), &format!("not whole: {why}"), "");
+    }
+    for name in outcome.names() {
+        let stages = || outcome.rounds_of(name).flat_map(|side| &side.stages);
+        let sum = |count: fn(&StageOutcome) -> u64| stages().map(count).sum::<u64>();
         let lost = sum(|stage| stage.counts.lost);
         let doubled = sum(|stage| stage.counts.doubled);
         let (lost, doubled) = (whole(lost), whole(doubled));
         let holds = lost == "0" && doubled == "0";
-        let what = format!("{}: events lost {lost}, doubled {doubled}", side.name);
+        let what = format!("{name}: events lost {lost}, doubled {doubled}");
         judged(page, Some(holds), &what, "");
     }
     for bound in &outcome.bounds {
-        let measured = bound.measured.map(number);
         let holds = bound.measured.is_some().then_some(bound.holds);
-        judged(page, holds, &bound.bound, &measured.unwrap_or_default());
+        let measured = match (&bound.not_checked, bound.measured) {
+            (Some(why), _) => why.clone(),
+            (None, measured) => with_spread(
+                measured.map(number).unwrap_or_default(),
+                bound.spread.map(|[least, most]| range(least, most)),
+            ),
+        };
+        judged(page, holds, &bound.bound, &measured);
     }
     page.push_str("</table>\n");
     if outcome.bounds.is_empty() {
         page.push_str("<p class=\"note\">The scenario states no bounds.</p>\n");
     }
     page.push_str("</div>\n");
+}
+
+fn range(least: f64, most: f64) -> String {
+    format!("{}–{}", number(least), number(most))
+}
+
+/// A number, with what its rounds had.
+fn with_spread(value: String, spread: Option<String>) -> String {
+    match spread {
+        None => value,
+        Some(spread) => format!("{value} ({spread})"),
+    }
 }
 
 fn judged(page: &mut String, holds: Option<bool>, what: &str, measured: &str) {
@@ -89,10 +111,9 @@ pub(super) fn setting(page: &mut String, outcome: &Outcome) {
             ("Users watched by each", people.watched_each.to_string()),
         ],
     );
-    let servers: Vec<(&str, String)> = outcome
-        .sides
-        .iter()
-        .map(|side| (&*side.name, side.server.clone()))
+    let names = outcome.names().into_iter();
+    let servers: Vec<(&str, String)> = names
+        .filter_map(|name| Some((name, outcome.rounds_of(name).next()?.server.clone())))
         .collect();
     list(page, "Servers", &servers);
     page.push_str("</div>\n");
@@ -120,7 +141,17 @@ fn kind(name: &str) -> usize {
 /// Every figure: a table for each stage, sides beside each other, the first as a ratio to each
 /// other.
 pub(super) fn figures(page: &mut String, outcome: &Outcome) {
-    let of_sides: Vec<_> = outcome.sides.iter().map(Side::figures).collect();
+    let sides = outcome.names();
+    let rounds = outcome.figures();
+    let of_sides: Vec<_> = sides.iter().map(|side| rounds.of(side)).collect();
+    let count = outcome.rounds().len();
+    if count > 1 {
+        let _ = writeln!(
+            page,
+            "<p class=\"note\">{count} rounds: medians, in parentheses from the least to the most; of \
+             counts of what should not happen the most. A ratio is taken in each round, of the two sides there.</p>"
+        );
+    }
     let names: BTreeSet<&String> = of_sides.iter().flat_map(|of| of.keys()).collect();
     let mut names: Vec<(usize, usize, String, &String)> = names
         .into_iter()
@@ -137,7 +168,7 @@ pub(super) fn figures(page: &mut String, outcome: &Outcome) {
             "connect" => "before the first stage",
             stage => stage,
         };
-        head(page, title, "Figure", &outcome.sides, true);
+        head(page, title, "Figure", &sides, true);
         let mut before = stage[0].1;
         for (_, kind, _, name) in stage {
             let figures: Vec<Option<Figure>> =
@@ -155,11 +186,14 @@ pub(super) fn figures(page: &mut String, outcome: &Outcome) {
                 escape(&words(bare(name)))
             );
             for figure in &figures {
-                let value = figure.map(|of| quantity(of.value, of.unit));
+                let value = figure.map(|of| with_spread(of.shown(), of.spread()));
                 cell(page, value);
             }
-            for other in figures.iter().skip(1) {
-                cell(page, ratio(figures[0], *other));
+            for other in sides.iter().skip(1) {
+                let ratio = rounds.ratio(name, sides[0], other);
+                let spread = |of: Spread| (of.rounds > 1).then(|| range(of.least, of.most));
+                let ratio = ratio.map(|of| with_spread(format!("{:.2}", of.median), spread(of)));
+                cell(page, ratio);
             }
             page.push_str("</tr>\n");
         }
@@ -172,29 +206,20 @@ fn bare(name: &str) -> &str {
     name.split_once('/').map_or(name, |(_, bare)| bare)
 }
 
-fn ratio(of: Option<Figure>, to: Option<Figure>) -> Option<String> {
-    let (of, to) = (of?.value, to?.value);
-    (to != 0.0).then(|| format!("{:.2}", of / to))
-}
-
-fn head(page: &mut String, title: &str, what: &str, sides: &[Side], ratios: bool) {
+fn head(page: &mut String, title: &str, what: &str, sides: &[&str], ratios: bool) {
     let _ = write!(
         page,
         "<div class=\"card\"><h4>{}</h4><table>\n<thead><tr><th scope=\"col\">{what}</th>",
         escape(title)
     );
     for side in sides {
-        let _ = write!(
-            page,
-            "<th class=\"n\" scope=\"col\">{}</th>",
-            escape(&side.name)
-        );
+        let _ = write!(page, "<th class=\"n\" scope=\"col\">{}</th>", escape(side));
     }
     let (first, others) = sides
         .split_first()
-        .map_or(("", sides), |(first, others)| (&*first.name, others));
+        .map_or(("", sides), |(first, others)| (*first, others));
     for other in others.iter().filter(|_| ratios) {
-        let name = escape(&format!("{first} ÷ {}", other.name));
+        let name = escape(&format!("{first} ÷ {other}"));
         let _ = write!(page, "<th class=\"n\" scope=\"col\">{name}</th>");
     }
     page.push_str("</tr></thead>\n<tbody>\n");
@@ -206,14 +231,13 @@ fn cell(page: &mut String, value: Option<String>) {
 }
 
 /// Raw counts, CPU and memory by role, and the servers' own counters: a table for each stage.
-pub(super) fn counted(page: &mut String, outcome: &Outcome) {
+pub(super) fn counted(page: &mut String, of: &Sides<'_>) {
+    let names: Vec<&str> = of.each.iter().map(|(_, side)| &*side.name).collect();
     page.push_str("<div class=\"grid\">\n");
-    for stage in &outcome.scenario.stages {
-        let find = |side: &'_ Side| side.stages.iter().position(|of| of.name == stage.name);
-        let of_sides: Vec<Option<&StageOutcome>> = outcome
-            .sides
-            .iter()
-            .map(|side| find(side).map(|index| &side.stages[index]))
+    for stage in &of.scenario.stages {
+        let sides = of.each.iter();
+        let of_sides: Vec<Option<&StageOutcome>> = sides
+            .map(|(_, side)| side.stages.iter().find(|of| of.name == stage.name))
             .collect();
         let kinds: [(&str, Entries); 4] = [
             ("", |of| {
@@ -242,7 +266,7 @@ pub(super) fn counted(page: &mut String, outcome: &Outcome) {
                     .collect()
             }),
         ];
-        head(page, &stage.name, "Counted", &outcome.sides, false);
+        head(page, &stage.name, "Counted", &names, false);
         for (index, (prefix, entries)) in kinds.into_iter().enumerate() {
             let of_sides: Vec<Vec<(String, String)>> = of_sides
                 .iter()

@@ -44,7 +44,9 @@ fn a_page_has_every_figure_plot_and_verdict_and_needs_nothing_else() {
     assert_eq!(page.matches("<figure>").count(), 5 + 9 + 4);
     assert_eq!(page.matches("✓ holds").count(), 3);
     assert_eq!(page.matches("✗ does not hold").count(), 1);
-    assert_eq!(page.matches("? could not be checked").count(), 1);
+    assert_eq!(page.matches("? could not be checked").count(), 2);
+    assert!(page.contains("1.25 (1.22–1.31)") && page.contains("the side peer was not run"));
+    assert!(!page.contains("<details"), "one round is no round");
     for foreign in ["<script", "http://", "https://", "src=", "NaN", "inf"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
@@ -77,6 +79,33 @@ fn text_of_a_result_cannot_become_html() {
 fn what_was_lost_is_said_first() {
     let page = page(|outcome| outcome.sides[0].stages[1].counts.lost = 3);
     assert!(page.contains("✗ does not hold</td><td>rookery: events lost 3, doubled 0"));
+}
+
+#[test]
+fn a_page_of_rounds_has_medians_with_their_spread_and_each_round_by_itself() {
+    let outcome = crate::outcome::synthetic::rounds(&[1.0, 2.0, 1.5]);
+    let page = render(&[("run.json".to_owned(), outcome.clone())]);
+    check_nesting(&page);
+    let figures = outcome.figures();
+    let cpu = figures.of("rookery")["50-a-second/cpu_us_per_delivery"];
+    let cell = format!("{} ({})", cpu.shown(), cpu.spread().unwrap());
+    assert!(page.contains(&cell), "{cell}");
+    let ratio = figures.ratio("50-a-second/cpu_us_per_delivery", "rookery", "floor");
+    let ratio = ratio.unwrap();
+    assert!(
+        page.contains(&format!(">{:.2} (", ratio.median)),
+        "{ratio:?}"
+    );
+    // Each round has five plots over time and two of each side's processes; percentiles are of all.
+    assert_eq!(page.matches("<figure>").count(), 3 * (5 + 4) + 9);
+    assert_eq!(page.matches("<summary>Round 3</summary>").count(), 3);
+    assert_eq!(page.matches("<details open>").count(), 3);
+}
+
+#[test]
+fn a_run_that_ended_early_says_so_first() {
+    let page = page(|outcome| outcome.ended_early = Some("interrupted".to_owned()));
+    assert!(page.contains("✗ does not hold</td><td>not whole: interrupted"));
 }
 
 #[test]

@@ -163,6 +163,7 @@ mod tests {
                 rookery: std::env::current_exe().unwrap(),
             },
             sides: Vec::new(),
+            rounds: std::num::NonZeroU32::MIN,
             processes: None,
             tool: PathBuf::new(),
         }

@@ -12,6 +12,8 @@ use crate::{
 pub struct Picture {
     /// The side.
     pub side: String,
+    /// Which round of how many.
+    pub round: (u32, u32),
     /// What is done: `connecting`, or a stage's name.
     pub doing: String,
     /// For how long.
@@ -32,6 +34,9 @@ pub struct Picture {
 impl fmt::Display for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { side, doing, .. } = self;
+        if let (round, 2..) = self.round {
+            write!(f, "{round}/{} ", self.round.1)?;
+        }
         write!(f, "{side} {doing} {} s", self.since.as_secs())?;
         match &self.tick {
             None => write!(f, "  {} connections", number(self.connections.into()))?,

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,7 +18,7 @@ use crate::{
     cluster::{Cluster, ClusterOptions},
     light::orders::Wire,
     limits::READY_DEADLINE,
-    server::{Server, ServerOptions},
+    server::{Server, ServerOptions, child},
 };
 
 /// See the module's words. What was started ends with the value.
@@ -175,7 +175,7 @@ struct Listening {
 }
 
 async fn floor(tool: &Path) -> Result<Servers> {
-    let child = Command::new(tool)
+    let child = child(tool)
         .args(["floor", "--listen", "127.0.0.1:0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -50,6 +50,7 @@ pub(super) async fn measure(
     looking.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let picture = Picture {
         side: side.name.clone(),
+        round: (side.round, run.rounds.get()),
         connections: run.scenario.people.connections,
         ..Picture::default()
     };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{FLOOR, processes::LOAD};
 use crate::{
-    outcome::{Figure, Outcome, Side, StageOutcome},
+    outcome::{Figure, Judged, Outcome, RunFigures, StageOutcome},
     shown::{number, quantity, words},
 };
 
@@ -51,8 +51,8 @@ const CONNECT: [(&str, bool); 4] = [
 ];
 const NAME_WIDTH: usize = 26;
 const VALUE_WIDTH: usize = 16;
-
-type Figures = BTreeMap<String, Figure>;
+/// Of `(1,234–5,678 µs)`.
+const SPREAD_WIDTH: usize = 22;
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,83 +65,137 @@ impl fmt::Display for Summary<'_> {
             "{} × {}, {}, load average {} before",
             machine.cores, machine.processor, machine.kernel, machine.load_average
         )?;
-        for side in &outcome.sides {
-            writeln!(f, "{}: {}", side.name, side.server)?;
+        let table = Table::new(outcome);
+        for name in &table.names {
+            let server = outcome.rounds_of(name).next().map(|side| &*side.server);
+            writeln!(f, "{name}: {}", server.unwrap_or_default())?;
         }
-        let figures: Vec<Figures> = outcome.sides.iter().map(Side::figures).collect();
-        let floor = outcome.sides.iter().position(|side| side.name == FLOOR);
-        let floor = floor.filter(|index| *index > 0);
-        let heading = |f: &mut fmt::Formatter<'_>, title: &str| {
-            write!(f, "\n{title:<NAME_WIDTH$}")?;
-            for side in &outcome.sides {
-                write!(f, "{:>VALUE_WIDTH$}", side.name)?;
-            }
-            if floor.is_some() {
-                write!(f, "{:>VALUE_WIDTH$}", "× floor")?;
-            }
-            writeln!(f)
-        };
-        let rows = |f: &mut fmt::Formatter<'_>, stage: &str, shown: &[(&str, bool)]| {
-            for (name, zero_too) in shown {
-                row(f, &figures, &format!("{stage}/{name}"), *zero_too, floor)?;
-            }
-            Ok(())
-        };
-        heading(f, "connect")?;
-        rows(f, "connect", &CONNECT)?;
+        if table.rounds > 1 {
+            writeln!(
+                f,
+                "{} rounds: medians, from the least to the most; ratios are of the same round",
+                table.rounds
+            )?;
+        }
+        table.heading(f, "connect")?;
+        table.rows(f, "connect", &CONNECT)?;
         for stage in &scenario.stages {
-            heading(f, &stage.name)?;
-            rows(f, &stage.name, &SHOWN)?;
+            table.heading(f, &stage.name)?;
+            table.rows(f, &stage.name, &SHOWN)?;
             for side in &outcome.sides {
                 let found = side.stages.iter().find(|known| known.name == stage.name);
+                let name = match table.rounds {
+                    0 | 1 => side.name.clone(),
+                    _ => format!("{} round {}", side.name, side.round),
+                };
                 if let Some(words) = found.and_then(by_role) {
-                    writeln!(f, "  {} CPU: {words}", side.name)?;
+                    writeln!(f, "  {name} CPU: {words}")?;
                 }
                 if let Some(words) = found.and_then(counted) {
-                    writeln!(f, "  {} counted: {words}", side.name)?;
+                    writeln!(f, "  {name} counted: {words}")?;
                 }
             }
         }
         if !outcome.bounds.is_empty() {
             writeln!(f)?;
         }
-        for bound in &outcome.bounds {
-            let verdict = if bound.holds { "holds " } else { "BROKEN" };
-            let measured = bound
-                .measured
-                .map_or_else(|| "not measured".to_owned(), number);
-            writeln!(f, "{verdict} {}: {measured}", bound.bound)?;
-        }
-        Ok(())
+        outcome.bounds.iter().try_for_each(|bound| judged(f, bound))
     }
 }
 
-fn row(
-    f: &mut fmt::Formatter<'_>,
-    sides: &[Figures],
-    name: &str,
-    zero_too: bool,
-    floor: Option<usize>,
-) -> fmt::Result {
-    let of_sides: Vec<Option<&Figure>> = sides.iter().map(|figures| figures.get(name)).collect();
-    let mut there = of_sides.iter().flatten();
-    if !there.any(|figure| zero_too || figure.value != 0.0) {
-        return Ok(());
+fn judged(f: &mut fmt::Formatter<'_>, bound: &Judged) -> fmt::Result {
+    if let Some(why) = &bound.not_checked {
+        return writeln!(f, "NOT CHECKED {}: {why}", bound.bound);
     }
-    let (_, bare) = name.split_once('/').unwrap_or(("", name));
-    write!(f, "  {:<width$}", words(bare), width = NAME_WIDTH - 2)?;
-    for figure in &of_sides {
-        let text = figure.map_or_else(String::new, |it| quantity(it.value, it.unit));
-        write!(f, "{text:>VALUE_WIDTH$}")?;
-    }
-    let own = of_sides.first().copied().flatten();
-    let other = floor.and_then(|floor| of_sides[floor]);
-    if let (Some(own), Some(other)) = (own, other)
-        && other.value > 0.0
-    {
-        write!(f, "{:>VALUE_WIDTH$}", number(own.value / other.value))?;
+    let verdict = if bound.holds { "holds " } else { "BROKEN" };
+    let measured = bound
+        .measured
+        .map_or_else(|| "not measured".to_owned(), number);
+    write!(f, "{verdict} {}: {measured}", bound.bound)?;
+    if let Some([least, most]) = bound.spread {
+        write!(f, " ({}–{})", number(least), number(most))?;
     }
     writeln!(f)
+}
+
+/// The figures as columns: a side each, with a column for the spread of several rounds, and the
+/// ratio to the floor.
+struct Table<'a> {
+    names: Vec<&'a str>,
+    rounds: usize,
+    figures: RunFigures<'a>,
+    /// Of each name.
+    columns: Vec<BTreeMap<String, Figure>>,
+    /// Whether there is a floor beside the first side.
+    floor: bool,
+}
+
+impl<'a> Table<'a> {
+    fn new(outcome: &'a Outcome) -> Self {
+        let names = outcome.names();
+        let figures = outcome.figures();
+        Self {
+            rounds: outcome.rounds().len(),
+            columns: names.iter().map(|name| figures.of(name)).collect(),
+            floor: names.iter().skip(1).any(|name| *name == FLOOR),
+            figures,
+            names,
+        }
+    }
+
+    fn heading(&self, f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
+        write!(f, "\n{title:<NAME_WIDTH$}")?;
+        for name in &self.names {
+            self.cell(f, name, "")?;
+        }
+        if self.floor {
+            self.cell(f, "× floor", "")?;
+        }
+        writeln!(f)
+    }
+
+    /// A number, and behind it its spread.
+    fn cell(&self, f: &mut fmt::Formatter<'_>, number: &str, spread: &str) -> fmt::Result {
+        write!(f, "{number:>VALUE_WIDTH$}")?;
+        if self.rounds > 1 {
+            write!(f, " {spread:<SPREAD_WIDTH$}")?;
+        }
+        Ok(())
+    }
+
+    fn rows(&self, f: &mut fmt::Formatter<'_>, stage: &str, shown: &[(&str, bool)]) -> fmt::Result {
+        for (bare, zero_too) in shown {
+            let name = format!("{stage}/{bare}");
+            let of_sides = || self.columns.iter().map(|figures| figures.get(&name));
+            if of_sides().flatten().any(|it| *zero_too || it.value != 0.0) {
+                self.row(f, &name, bare, of_sides())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn row<'b>(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        bare: &str,
+        of_sides: impl Iterator<Item = Option<&'b Figure>>,
+    ) -> fmt::Result {
+        write!(f, "  {:<width$}", words(bare), width = NAME_WIDTH - 2)?;
+        let in_parentheses = |spread: String| format!("({spread})");
+        for figure in of_sides {
+            let text = figure.map(Figure::shown).unwrap_or_default();
+            let spread = figure.and_then(Figure::spread).map(in_parentheses);
+            self.cell(f, &text, &spread.unwrap_or_default())?;
+        }
+        let first = self.names.first();
+        let ratio = first.and_then(|first| self.figures.ratio(name, first, FLOOR));
+        if let Some(ratio) = ratio.filter(|_| self.floor) {
+            let spread = format!("({}–{})", number(ratio.least), number(ratio.most));
+            self.cell(f, &number(ratio.median), &spread)?;
+        }
+        writeln!(f)
+    }
 }
 
 /// Whose CPU it was, where a server is more than one kind of process.
@@ -202,12 +256,31 @@ mod tests {
             "CPU per delivery",
             "ack p99.9",
             "holds  50-a-second/lost",
-            "BROKEN 50-a-second/cpu_us_per_delivery",
+            "BROKEN 50-a-second/cpu_us_per_delivery of rookery at most 1.2 × floor: 1.25 (1.22–1.31)",
+            "NOT CHECKED 200-a-second/cpu_us_per_delivery",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");
         }
         let cpu = "50-a-second/cpu_us_per_delivery";
         let of = |side: usize| outcome.sides[side].figures()[cpu].value;
         assert!(text.contains(&number(of(0) / of(1))), "{text}");
+        assert!(!text.contains("rounds"), "{text}");
+    }
+
+    #[test]
+    fn summary_of_rounds_has_medians_with_their_spread() {
+        let outcome = synthetic::rounds(&[1.0, 2.0, 1.5]);
+        let text = Summary(&outcome).to_string();
+        let figures = outcome.figures().of("rookery");
+        let cpu = figures["50-a-second/cpu_us_per_delivery"];
+        let row = text.lines().find(|line| line.contains("CPU per delivery"));
+        let row = row.unwrap();
+        assert!(text.contains("3 rounds: medians"), "{text}");
+        assert!(row.contains(&cpu.shown()), "{row}");
+        assert!(
+            row.contains(&format!("({})", cpu.spread().unwrap())),
+            "{row}"
+        );
+        assert!(text.contains("rookery round 3 counted: "), "{text}");
     }
 }

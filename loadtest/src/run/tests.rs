@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    num::NonZeroU32,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -20,6 +21,7 @@ struct Script {
     opened: String,
     stage: String,
     settled: Counts,
+    rounds: NonZeroU32,
 }
 
 fn line(report: &Report) -> String {
@@ -70,6 +72,7 @@ impl Default for Script {
             opened: line(&Report::Opened),
             stage: said.iter().map(line).collect::<Vec<_>>().join("\n"),
             settled: Counts::default(),
+            rounds: NonZeroU32::MIN,
         }
     }
 }
@@ -119,6 +122,7 @@ impl Script {
                 admins: Vec::new(),
             },
             sides: Vec::new(),
+            rounds: self.rounds,
             processes: Some(2),
             tool: self.write(folder.path()),
         };
@@ -167,6 +171,27 @@ async fn what_is_missing_at_the_end_breaks_the_bound_and_the_run() {
 }
 
 #[tokio::test]
+async fn each_round_is_a_side_of_its_own_and_a_bad_one_is_named() {
+    let script = Script {
+        rounds: NonZeroU32::new(3).unwrap(),
+        ..Script::default()
+    };
+    let (outcome, ended) = script.run(&[]).await;
+    ended.unwrap();
+    let rounds: Vec<u32> = outcome.sides.iter().map(|side| side.round).collect();
+    assert_eq!((rounds, outcome.names()), (vec![1, 2, 3], vec!["rookery"]));
+    let figures = outcome.figures().of("rookery");
+    assert!((figures["mixed/acks_per_second"].value - 20.0).abs() < 1e-9);
+
+    let script = Script {
+        opened: "{}".to_owned(),
+        ..script
+    };
+    let error = format!("{:#}", script.run(&[]).await.1.unwrap_err());
+    assert!(error.contains("rookery failed in round 1"), "{error}");
+}
+
+#[tokio::test]
 async fn a_process_that_fails_ends_the_run_with_its_words() {
     for (said, told) in [
         (
@@ -205,6 +230,7 @@ async fn a_run_that_is_interrupted_keeps_what_it_measured() {
             admins: Vec::new(),
         },
         sides: Vec::new(),
+        rounds: NonZeroU32::MIN,
         processes: None,
         tool: script.write(folder.path()),
     };
@@ -221,11 +247,13 @@ async fn a_run_that_is_interrupted_keeps_what_it_measured() {
         let _ = told.await;
     };
     let (outcome, ended) = run.run(shown, interrupted).await;
-    assert!(format!("{:#}", ended.unwrap_err()).contains("interrupted"));
+    assert!(ended.unwrap_err().is::<super::Interrupted>());
     assert!(
         outcome.sides[0].processes.len() == 2,
         "{:?}",
         outcome.sides[0]
     );
-    assert!(!is_good(&outcome), "its bound could not be checked");
+    assert!(!is_good(&outcome), "it is not whole");
+    let bound = &outcome.bounds[0];
+    assert!(bound.not_checked.is_some() && !bound.holds, "{bound:?}");
 }
