@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn scenarios_beside_the_built_in_can_be_used() {
-        for name in ["sends", "rooms"] {
+        for name in ["commands", "rooms", "sends"] {
             let path = format!("scenarios/more/{name}.toml");
             assert_eq!(Scenario::load(&path, &[]).unwrap().name, name);
         }

@@ -20,7 +20,7 @@ Exit status: 0 measured, 1 the run failed, 64 bad arguments.";
 pub(crate) struct Arguments {
     /// Where a gateway is: `http://HOST:PORT`; repeat it for each. They must accept development
     /// logins by name.
-    #[arg(long = "url", required = true)]
+    #[arg(long = "url", value_name = "URL", required = true)]
     urls: Vec<ServerAddress>,
     /// Rooms.
     #[arg(long, default_value_t = 64)]

@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     /// Changes to the scenario: KEY=VALUE with the file's keys, lists by number.
     changes: Vec<String>,
     /// Put the load on a server that runs already, at http://HOST:PORT; repeat it for each gateway.
-    #[arg(long = "url", conflicts_with_all = ["gateways", "nodes"])]
+    #[arg(long = "url", value_name = "URL", conflicts_with_all = ["gateways", "nodes"])]
     urls: Vec<ServerAddress>,
     /// What that server speaks.
     #[arg(long, requires = "urls", default_value = "rookery")]
@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
     #[arg(long = "pid", value_name = "ROLE=PID", requires = "urls", value_parser = role_and_pid)]
     pids: Vec<(String, u32)>,
     /// Where that server's /metrics are, at http://HOST:PORT; repeat it for each.
-    #[arg(long = "admin", requires = "urls")]
+    #[arg(long = "admin", value_name = "URL", requires = "urls")]
     admins: Vec<ServerAddress>,
     /// Start a cluster with this many gateways (and --nodes) in place of one process.
     #[arg(long)]
@@ -81,7 +81,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     programs: Programs,
     /// The servers to put the load on, one after the other: `rookery` (or what --wire says) and
-    /// `floor`. Without it the server alone, and what the scenario's bounds compare it with.
+    /// `floor`. Without it the server alone.
     #[arg(long = "side", value_name = "NAME")]
     sides: Vec<String>,
     /// One more side, after the server itself: `floor`, the bare write loop.

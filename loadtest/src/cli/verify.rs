@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     hours: Option<f64>,
     /// Verifies a server that runs already instead of the plan's target, without faults; repeat it
     /// for each gateway. It must accept development logins by name.
-    #[arg(long = "url")]
+    #[arg(long = "url", value_name = "URL")]
     urls: Vec<ServerAddress>,
     /// A new or empty folder for data, logs and histories. Without it: one that is removed when
     /// all is sound.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{Sides, escape};
 use crate::{
-    outcome::{Figure, Outcome, Spread, StageOutcome},
+    outcome::{Figure, Outcome, StageOutcome},
     scenario::{Popularity, RoomKind},
     shown::{number, quantity, words},
 };
@@ -31,7 +31,9 @@ pub(super) fn verdict(page: &mut String, outcome: &Outcome) {
             (Some(why), _) => why.clone(),
             (None, measured) => with_spread(
                 measured.map(number).unwrap_or_default(),
-                bound.spread.map(|[least, most]| range(least, most)),
+                bound
+                    .spread
+                    .map(|[least, most]| format!("{}–{}", number(least), number(most))),
             ),
         };
         judged(page, holds, &bound.bound, &measured);
@@ -41,10 +43,6 @@ pub(super) fn verdict(page: &mut String, outcome: &Outcome) {
         page.push_str("<p class=\"note\">The scenario states no bounds.</p>\n");
     }
     page.push_str("</div>\n");
-}
-
-fn range(least: f64, most: f64) -> String {
-    format!("{}–{}", number(least), number(most))
 }
 
 /// A number, with what its rounds had.
@@ -148,7 +146,7 @@ pub(super) fn figures(page: &mut String, outcome: &Outcome) {
     if count > 1 {
         let _ = writeln!(
             page,
-            "<p class=\"note\">{count} rounds: medians, in parentheses from the least to the most; of \
+            "<p class=\"note\">{count} rounds: medians, below them from the least to the most; of \
              counts of what should not happen the most. A ratio is taken in each round, of the two sides there.</p>"
         );
     }
@@ -186,14 +184,14 @@ pub(super) fn figures(page: &mut String, outcome: &Outcome) {
                 escape(&words(bare(name)))
             );
             for figure in &figures {
-                let value = figure.map(|of| with_spread(of.shown(), of.spread()));
-                cell(page, value);
+                let spread = figure.and_then(|of| of.spread());
+                cell_of_rounds(page, figure.map(|of| of.shown()), spread);
             }
             for other in sides.iter().skip(1) {
                 let ratio = rounds.ratio(name, sides[0], other);
-                let spread = |of: Spread| (of.rounds > 1).then(|| range(of.least, of.most));
-                let ratio = ratio.map(|of| with_spread(format!("{:.2}", of.median), spread(of)));
-                cell(page, ratio);
+                let spread = ratio.filter(|of| of.least < of.most);
+                let spread = spread.map(|of| format!("{:.2}–{:.2}", of.least, of.most));
+                cell_of_rounds(page, ratio.map(|of| format!("{:.2}", of.median)), spread);
             }
             page.push_str("</tr>\n");
         }
@@ -228,6 +226,20 @@ fn head(page: &mut String, title: &str, what: &str, sides: &[&str], ratios: bool
 fn cell(page: &mut String, value: Option<String>) {
     let shown = value.unwrap_or_else(|| "–".to_owned());
     let _ = write!(page, "<td class=\"n\">{}</td>", escape(&shown));
+}
+
+/// A number, and below it from where to where its rounds went.
+fn cell_of_rounds(page: &mut String, value: Option<String>, spread: Option<String>) {
+    let Some(spread) = spread else {
+        return cell(page, value);
+    };
+    let shown = value.unwrap_or_default();
+    let _ = write!(
+        page,
+        "<td class=\"n\">{}<span class=\"spread\">{}</span></td>",
+        escape(&shown),
+        escape(&spread)
+    );
 }
 
 /// Raw counts, CPU and memory by role, and the servers' own counters: a table for each stage.

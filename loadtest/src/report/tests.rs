@@ -88,7 +88,8 @@ fn a_page_of_rounds_has_medians_with_their_spread_and_each_round_by_itself() {
     check_nesting(&page);
     let figures = outcome.figures();
     let cpu = figures.of("rookery")["50-a-second/cpu_us_per_delivery"];
-    let cell = format!("{} ({})", cpu.shown(), cpu.spread().unwrap());
+    let spread = cpu.spread().unwrap();
+    let cell = format!("{}<span class=\"spread\">{spread}</span>", cpu.shown());
     assert!(page.contains(&cell), "{cell}");
     let ratio = figures.ratio("50-a-second/cpu_us_per_delivery", "rookery", "floor");
     let ratio = ratio.unwrap();

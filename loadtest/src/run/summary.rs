@@ -192,7 +192,12 @@ impl<'a> Table<'a> {
         let ratio = first.and_then(|first| self.figures.ratio(name, first, FLOOR));
         if let Some(ratio) = ratio.filter(|_| self.floor) {
             let spread = format!("({}–{})", number(ratio.least), number(ratio.most));
-            self.cell(f, &number(ratio.median), &spread)?;
+            let spread = if ratio.least < ratio.most {
+                &*spread
+            } else {
+                ""
+            };
+            self.cell(f, &number(ratio.median), spread)?;
         }
         writeln!(f)
     }
