@@ -106,7 +106,8 @@ impl Mutation {
     /// Where the search for it begins: near the first seed that shows it, where that is far.
     pub(crate) fn first(self) -> u64 {
         match self {
-            Self::FormerOwnerBelieved => 100,
+            Self::FormerOwnerBelieved => 600,
+            Self::DerivedOverwrites => 140,
             _ => 1,
         }
     }

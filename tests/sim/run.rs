@@ -131,10 +131,11 @@ impl Driver {
     }
 
     async fn misfortunes(&mut self) -> Vec<Found> {
-        // The rooms begin in peace: how long is part of the schedule.
         let real = self.cluster.moving == Moving::Real;
-        let peace = if real { 3_000 } else { 20 };
-        sleep(Duration::from_millis(peace + self.dice.u64(0..400))).await;
+        // The rooms begin in peace.
+        if real && !self.wait(Self::all_serve).await {
+            return vec![Found::stuck("the first nodes do not join")];
+        }
         if real && self.people.is_some() && self.dice.bool() {
             return self.split_in_peace().await;
         }
@@ -154,7 +155,7 @@ impl Driver {
         let plan = self.plan();
         self.cluster.quorum.traps(plan.traps);
         let until = Instant::now() + plan.work;
-        let mut next = Instant::now();
+        let mut next = Instant::now() + Duration::from_millis(self.dice.u64(20..420));
         while Instant::now() < until {
             let now = Instant::now();
             self.look_after(now);

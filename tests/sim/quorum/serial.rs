@@ -128,6 +128,8 @@ impl Quorum {
             }
             if answers.iter().any(|(promised, _)| !promised) {
                 // Another proposer is ahead: as a database's coordinator, it lets that one finish.
+                // Random, in virtual time: waiting for that one's commit instead wakes all who
+                // wait at the same moment, and they meet again.
                 let pause = self.state().dice.u64(1..=20);
                 sleep(Duration::from_millis(pause)).await;
                 continue;

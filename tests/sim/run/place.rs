@@ -63,6 +63,12 @@ impl Driver {
         self.nodes[index].node.as_ref().is_some_and(Node::serves)
     }
 
+    /// Whether every node that is there takes part in the cluster.
+    pub(super) fn all_serve(&self) -> bool {
+        let mut there = self.nodes.iter().filter_map(|slot| slot.node.as_ref());
+        there.all(Node::serves)
+    }
+
     /// Whether the database has every room's shard as that node's.
     pub(super) fn owns_all(&self, index: usize) -> bool {
         let Some(node) = &self.nodes[index].node else {

@@ -158,7 +158,8 @@ impl NodeStore {
         if Instant::now() >= until {
             return Err(error);
         }
-        // As the real store does, so that two who are at it do not meet again and again.
+        // The store's own random back-off, in virtual time: without it two who are at it meet again
+        // and again, as proposers of Paxos do.
         let pause = self.quorum.world.throw(|dice| dice.u64(1..=30));
         sleep(Duration::from_millis(pause)).await;
         Ok(())
