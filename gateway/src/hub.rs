@@ -5,13 +5,14 @@
 //! writes to sockets and offers packets to links. Neither ever waits for the other's state.
 //!
 //! Reading order: `input` is what reaches a lane, `worker` how it is decided, in `lifecycle`
-//! (welcome, tokens, heartbeat, close), `commands` and `replies` (asking owners), `stream` (room
-//! events), `retries` (owners that change, links that lose); `session`, `room`, `requests`, `routes`
-//! hold the state, `queue`, `wire`, `uplink` are the ends,
+//! (welcome, tokens, heartbeat, close), `commands` and `replies` (asking owners), `stream` and `holes`
+//! (room events), `retries` (owners that change, links that lose);
+//! `session`, `room`, `requests`, `routes` hold the state, `queue`, `wire`, `uplink` are the ends,
 //! `lane` and `inbox` the thread and the task around it.
 
 mod bucket;
 mod commands;
+mod holes;
 mod inbox;
 mod input;
 mod lane;
