@@ -6,12 +6,13 @@
 //!
 //! Reading order: `input` is what reaches a lane, `worker` how it is decided, in `lifecycle`
 //! (welcome, tokens, heartbeat, close), `commands` and `replies` (asking owners), `stream` and `holes`
-//! (room events), `retries` (owners that change, links that lose);
+//! (room events), `retries` (owners that change, links that lose), and `flush` how it is written;
 //! `session`, `room`, `requests`, `routes` hold the state, `queue`, `wire`, `uplink` are the ends,
 //! `lane` and `inbox` the thread and the task around it.
 
 mod bucket;
 mod commands;
+mod flush;
 mod holes;
 mod inbox;
 mod input;

@@ -16,6 +16,10 @@ pub const LANE_INPUTS_MAX: usize = 4_096;
 /// write, few enough that the first of them does not wait long for the last.
 pub const LANE_BATCH_INPUTS_MAX: usize = 256;
 
+/// Listeners of a room whose sessions a lane looks up before it writes to the first of them: as many
+/// as a processor has fetches from memory under way.
+pub const LISTENERS_AHEAD: usize = 16;
+
 /// Bytes a reader takes from a socket at once, in a buffer shared by all connections of a thread.
 pub const READ_BYTES: usize = 64 * 1024;
 

@@ -20,12 +20,8 @@ use tokio::{
 };
 
 use super::{
-    input::Input,
-    session::millis,
-    uplink::Uplink,
-    wheel::Millis,
-    wire::Socket,
-    worker::{Blocked, Worker},
+    flush::Blocked, input::Input, session::millis, uplink::Uplink, wheel::Millis, wire::Socket,
+    worker::Worker,
 };
 use crate::{
     limits::{LANE_BATCH_INPUTS_MAX, LANE_INPUTS_MAX, TIMER_TICK},

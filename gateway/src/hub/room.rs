@@ -138,6 +138,32 @@ pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).expect("a batch is far smaller")
 }
 
+/// All fresh frames of a room, as a piece in each encoding that somebody reads.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    fresh: Vec<Fresh>,
+    json: Option<Piece>,
+    protobuf: Option<Piece>,
+}
+
+impl Pieces {
+    pub(super) fn new(fresh: Vec<Fresh>) -> Self {
+        Self {
+            fresh,
+            json: None,
+            protobuf: None,
+        }
+    }
+
+    pub(super) fn of(&mut self, encoding: Encoding) -> &Piece {
+        let piece = match encoding {
+            Encoding::Json => &mut self.json,
+            Encoding::Protobuf => &mut self.protobuf,
+        };
+        piece.get_or_insert_with(|| Piece::new(&self.fresh, encoding))
+    }
+}
+
 /// All fresh frames of a room in one encoding, as one piece that every listener shares: a flush
 /// costs each of them one push and one slice, however many events it brings.
 #[derive(Debug)]
@@ -148,7 +174,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    pub(super) fn new(fresh: &[Fresh], encoding: Encoding) -> Self {
+    fn new(fresh: &[Fresh], encoding: Encoding) -> Self {
         if let [one] = fresh {
             return Self {
                 bytes: one.frame(encoding).clone(),

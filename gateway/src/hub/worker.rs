@@ -4,7 +4,7 @@
 //! [`Worker::flush`] writes what they brought, once per socket. It never waits, knows no runtime
 //! and reads no clock; [`Worker::begin`] tells it the time.
 
-use std::{collections::VecDeque, io::IoSlice, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use rookery_cluster::Owners;
@@ -19,23 +19,19 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::{
+    flush::Blocked,
     input::{Input, LinkPacket},
-    queue::Flushed,
     refusals::Refusals,
     requests::Requests,
     retries::Holds,
-    room::{Piece, Room},
+    room::Room,
     routes::{Routes, Target},
-    session::{Phase, Session, Settings},
+    session::{Session, Settings},
     uplink::Uplink,
     wheel::{Millis, Wheel},
     wire::Wire,
 };
-use crate::{
-    metrics::Counts,
-    protocol::{Encoding, encode},
-    ws::frame,
-};
+use crate::{metrics::Counts, protocol::encode, ws::frame};
 
 /// What fires.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +49,6 @@ pub(super) enum Timer {
     /// Watched users that nobody told of are asked for again.
     Rewatch,
 }
-
-/// A socket that was full, for its owner to wait on.
-pub(crate) type Blocked<W> = (SessionId, W);
 
 /// See the module.
 pub(crate) struct Worker<W, U> {
@@ -89,10 +82,11 @@ pub(crate) struct Worker<W, U> {
     pub(super) resyncs_forgotten: u64,
     pub(super) wheel: Wheel<Timer>,
     /// Sessions with something to write.
-    touched: Vec<u32>,
+    pub(super) touched: Vec<u32>,
     /// Rooms with fresh frames.
     pub(super) stirred: Vec<u32>,
-    blocked: Vec<Blocked<W>>,
+    /// Sockets that became full.
+    pub(super) blocked: Vec<Blocked<W>>,
     due: Vec<Timer>,
     pub(super) counts: Counts,
     refusals: Refusals,
@@ -210,30 +204,6 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
         }
     }
 
-    /// Writes what the batch brought: one vectored write per socket that has something.
-    pub(crate) fn flush(&mut self) {
-        let stirred = std::mem::take(&mut self.stirred);
-        let alone = stirred.len() == 1;
-        for room in stirred {
-            self.distribute(room, alone);
-        }
-        // Writing may close sessions, which gives them something to write.
-        while !self.touched.is_empty() {
-            let mut touched = std::mem::take(&mut self.touched);
-            for key in touched.drain(..) {
-                self.write(key);
-            }
-            if self.touched.is_empty() {
-                self.touched = touched;
-            }
-        }
-    }
-
-    /// Sockets that became full since the last call.
-    pub(crate) fn take_blocked(&mut self) -> impl Iterator<Item = Blocked<W>> {
-        self.blocked.drain(..)
-    }
-
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.len()
     }
@@ -245,101 +215,6 @@ impl<W: Wire, U: Uplink> Worker<W, U> {
     /// Shards with requests that wait to be asked again.
     pub(crate) fn hold_count(&self) -> usize {
         self.holds.len()
-    }
-
-    /// Gives a room's fresh frames to its listeners. The hot loop of the gateway: per listener one
-    /// look at its session and one write, or push, of a piece that all of them share. `alone`: no
-    /// other room has fresh frames, so a session for which nothing waits is written to at once.
-    fn distribute(&mut self, room: u32, alone: bool) {
-        let Some(room) = self.rooms.get_mut(room as usize) else {
-            return;
-        };
-        let fresh = std::mem::take(&mut room.fresh);
-        let counts = &mut self.counts;
-        let (mut json, mut protobuf) = (None, None);
-        for listener in &mut room.listeners {
-            let skip = std::mem::take(&mut listener.skip);
-            let session = &mut self.sessions[listener.session as usize];
-            let piece = match session.encoding {
-                Encoding::Json => &mut json,
-                Encoding::Protobuf => &mut protobuf,
-            };
-            let piece = piece.get_or_insert_with(|| Piece::new(&fresh, session.encoding));
-            counts.frames_out += piece.len().saturating_sub(skip as usize) as u64;
-            // Not touched and not blocked: its queue is empty.
-            if alone && skip == 0 && !session.touched && !session.blocked {
-                counts.writes += 1;
-                let whole = piece.whole();
-                // An error is for the flush to find again, which knows what to do about it.
-                let written = session.wire.write(&[IoSlice::new(whole)]).unwrap_or(0);
-                counts.bytes_out += written as u64;
-                if written == whole.len() {
-                    continue;
-                }
-                session.queue.push(whole.slice(written..));
-            } else {
-                session.queue.push(piece.after(skip));
-            }
-            if !session.touched {
-                session.touched = true;
-                self.touched.push(listener.session);
-            }
-        }
-    }
-
-    fn write(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        if !std::mem::take(&mut session.touched) {
-            return;
-        }
-        if !session.blocked {
-            let counts = &mut self.counts;
-            match session
-                .queue
-                .flush(&session.wire, &mut counts.bytes_out, &mut counts.writes)
-            {
-                Flushed::Empty => {
-                    self.on_written(key);
-                    return;
-                }
-                Flushed::Blocked => {
-                    session.blocked = true;
-                    self.blocked.push((session.id, session.wire.clone()));
-                }
-                Flushed::Broken => {
-                    self.remove(key);
-                    return;
-                }
-            }
-        }
-        if session.queue.bound_bytes() > self.settings.queue_bytes_max && !session.is_closing() {
-            self.close_slow(key);
-        }
-    }
-
-    /// The session's queue ran empty.
-    fn on_written(&mut self, key: u32) {
-        let session = &self.sessions[key as usize];
-        if let Phase::Closing {
-            peer_closed: true, ..
-        } = session.phase
-        {
-            session.wire.shutdown(std::net::Shutdown::Write);
-        }
-    }
-
-    fn close_slow(&mut self, key: u32) {
-        let session = &mut self.sessions[key as usize];
-        tracing::info!(
-            session.id = %session.id,
-            queue.bytes = session.queue.bound_bytes(),
-            "slow reader closed"
-        );
-        self.counts.slow_readers += 1;
-        session.queue.keep_first();
-        self.close(key, CloseCode::SlowReader);
     }
 
     // ---- what the other parts use ----------------------------------------------------------

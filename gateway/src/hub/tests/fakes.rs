@@ -56,6 +56,16 @@ struct FakeState {
 }
 
 impl Wire for FakeWire {
+    type End<'a> = &'a Self;
+
+    fn end(&self) -> &Self {
+        self
+    }
+
+    fn put(end: &Self, bytes: &[u8]) -> io::Result<usize> {
+        end.write(&[io::IoSlice::new(bytes)])
+    }
+
     fn write(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         if self.0.broken.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::BrokenPipe.into());

@@ -8,7 +8,7 @@ use rookery_proto::{
 use super::fakes::*;
 use crate::{
     hub::{Input, session::millis},
-    limits::SLOW_CLOSE_LINGER,
+    limits::{LISTENERS_AHEAD, SLOW_CLOSE_LINGER},
 };
 
 #[test]
@@ -112,4 +112,52 @@ fn broken_socket_ends_its_session_and_no_other() {
     assert_eq!(bench.worker.session_count(), 1);
     check(&bob, &["ack j", "event 1"]);
     assert_eq!(ada.shut(), Some(std::net::Shutdown::Both));
+}
+
+#[test]
+fn listeners_of_a_large_room_get_each_event_once_whatever_their_sockets_take() {
+    let listeners = 3 * LISTENERS_AHEAD as u64 + 1;
+    let mut bench = Bench::new();
+    let mut wires = Vec::new();
+    for session in 1..=listeners {
+        let wire = bench.login(session, &format!("user-{session}"));
+        bench.join(session, "r", 1, 0);
+        check(&wire, &["ack j"]);
+        match session % 5 {
+            0 => wire.set_room(0),
+            1 => wire.set_room(10),
+            2 if session > 30 => wire.break_it(),
+            _ => {}
+        }
+        wires.push((session, wire));
+    }
+    for offset in 1..=2 {
+        bench.link(Role::Rooms, vec![event("r", 1, offset)]);
+    }
+    let broken = |session: u64| session % 5 == 2 && session > 30;
+    let blocked: Vec<_> = bench
+        .worker
+        .take_blocked()
+        .map(|(session, _)| session.0)
+        .collect();
+    let full: Vec<u64> = (1..=listeners).filter(|it| it % 5 < 2).collect();
+    assert_eq!(blocked, full);
+    for (session, wire) in wires {
+        if broken(session) {
+            check(&wire, &[]);
+            continue;
+        }
+        wire.set_room(u64::MAX);
+        if full.contains(&session) {
+            let session = SessionId(session);
+            bench.give(Input::Writable { session });
+        }
+        check(&wire, &["event 1", "event 2"]);
+    }
+    let alive = (1..=listeners).filter(|it| !broken(*it)).count();
+    assert_eq!(bench.worker.session_count(), alive);
+    assert_eq!(bench.worker.counts.frames_out, {
+        let welcomes_and_answers = 2 * listeners;
+        welcomes_and_answers + 2 * alive as u64 + (listeners - alive as u64)
+    });
 }
