@@ -14,6 +14,7 @@
 mod content;
 mod deleted;
 mod facts;
+mod judged;
 mod log;
 mod members;
 mod names;
@@ -85,7 +86,7 @@ struct SecondPass<'a> {
 }
 
 impl<'a> SecondPass<'a> {
-    fn new(judged: &'a writes::Judged) -> Self {
+    fn new(judged: &'a judged::Judged) -> Self {
         Self {
             streams: streams::Streams::new(judged),
             reads: reads::Reads::new(judged),

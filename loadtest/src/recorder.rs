@@ -5,21 +5,23 @@
 //! resumed from where their replicas stand, and sends of unknown outcome wait in
 //! [`RecordingClient::retry`] to be sent again with the same `clientId`.
 
+mod calls;
+mod frames;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
-use rookery_proto::v1::{
-    self, ack::Result as Answer, error::Code, event, notice, server_frame::Frame, signal,
-};
-use tokio::time::{Instant, timeout_at};
+use rookery_proto::v1::{self, ack::Result as Answer, notice};
+use tokio::time::Instant;
+
+pub use calls::{Outcome, Unsettled};
 
 use crate::{
-    client::{Client, Closed, Command, ConnectError, ConnectOptions, Incoming, command, maybe},
+    client::{Client, Closed, Command, ConnectError, ConnectOptions, Incoming, command},
     history::{HistoryWriter, Purpose, What},
-    replica::{Applied, Replica},
+    replica::Replica,
 };
 
 /// What a recording client does by itself.
@@ -78,31 +80,6 @@ pub enum Step {
     Other,
     /// The connection ended; what was pending is unknown.
     Disconnected(Closed),
-}
-
-/// How a call of a recording client ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Acknowledged.
-    Acked(Answer),
-    /// Refused.
-    Refused(Box<v1::Error>),
-    /// No answer.
-    Unknown,
-}
-
-/// A room did not come to the head it should.
-#[derive(Debug, thiserror::Error)]
-#[error("client {client} has {room} at offset {at} of {head}")]
-pub struct Unsettled {
-    /// Which client.
-    pub client: u32,
-    /// Which room.
-    pub room: String,
-    /// Where its replica stands.
-    pub at: u64,
-    /// Where it should.
-    pub head: u64,
 }
 
 impl RecordingClient {
@@ -277,150 +254,6 @@ impl RecordingClient {
         self.took(frame).await
     }
 
-    async fn took(&mut self, frame: Frame) -> Step {
-        if let Frame::Signal(signal) = &frame
-            && !matches!(signal.body, Some(signal::Body::Presence(_)))
-        {
-            // Not durable and never judged: kept out of the history for its size.
-            return Step::Other;
-        }
-        self.record(What::Received(Box::new(v1::ServerFrame {
-            frame: Some(frame.clone()),
-        })));
-        match frame {
-            Frame::Ack(ack) => {
-                let Some(command) = self.answered(&ack.id) else {
-                    return Step::Other;
-                };
-                let Some(answer) = ack.result else {
-                    return Step::Other;
-                };
-                match (&command, &answer) {
-                    (Command::Join(join), Answer::Joined(joined)) => self.joined(join, joined),
-                    (Command::Leave(leave), _) => self.goes_absent(&leave.room),
-                    _ => {}
-                }
-                Step::Answered {
-                    command,
-                    answer: Ok(answer),
-                }
-            }
-            Frame::Error(error) => {
-                let Some(command) = self.answered(&error.id) else {
-                    return Step::Other;
-                };
-                if maybe(error.code()) {
-                    self.keep_for_retry(command.clone());
-                }
-                let refused = matches!(command, Command::Join(_));
-                if (refused || error.code() == Code::NotMember)
-                    && let Some(room) = command::room_of(&command)
-                {
-                    self.goes_absent(room);
-                }
-                Step::Answered {
-                    command,
-                    answer: Err(Box::new(error)),
-                }
-            }
-            Frame::Event(event) => {
-                // A hole is the checker's business; the replica waits for a resume.
-                let replica = self.rooms.get_mut(&event.room);
-                let applied = replica.map(|replica| replica.apply(&event));
-                if applied == Some(Applied::New) && self.is_own_leave(&event) {
-                    self.goes_absent(&event.room);
-                }
-                Step::Event(Box::new(event))
-            }
-            Frame::Notice(notice) => match notice.body {
-                Some(notice::Body::ResumeRoom(resume)) => {
-                    if let Some(replica) = self.rooms.get(&resume.room) {
-                        let again = command::resume(replica.room(), replica.head());
-                        self.invoke(again).await;
-                    }
-                    Step::Notice(notice::Body::ResumeRoom(resume))
-                }
-                Some(body) => {
-                    if let notice::Body::LeftRoom(left) = &body {
-                        self.goes_absent(&left.room);
-                    }
-                    Step::Notice(body)
-                }
-                None => Step::Other,
-            },
-            Frame::Signal(v1::Signal {
-                body: Some(signal::Body::Presence(presence)),
-                ..
-            }) => Step::Presence(presence),
-            Frame::Welcome(_) | Frame::Signal(_) => Step::Other,
-        }
-    }
-
-    /// Invokes a command and takes steps until it is answered.
-    pub async fn call(&mut self, command: Command, within: Duration) -> Outcome {
-        if !self.invoke(command).await {
-            return Outcome::Unknown;
-        }
-        let id = self.next_id;
-        let deadline = Instant::now() + within;
-        loop {
-            let Ok(step) = timeout_at(deadline, self.step()).await else {
-                if let Some(command) = self.pending.remove(&id) {
-                    self.give_up(id, command);
-                }
-                return Outcome::Unknown;
-            };
-            match step {
-                Step::Answered { answer, .. } if !self.pending.contains_key(&id) => {
-                    return match answer {
-                        Ok(answer) => Outcome::Acked(answer),
-                        Err(error) => Outcome::Refused(error),
-                    };
-                }
-                Step::Disconnected(_) => return Outcome::Unknown,
-                _ => {}
-            }
-        }
-    }
-
-    /// Takes steps until the room's replica has come to `head`, reconnecting where needed.
-    ///
-    /// # Errors
-    /// The deadline passed before that, or the room is absent.
-    pub async fn settle(
-        &mut self,
-        room: &str,
-        head: u64,
-        deadline: Instant,
-    ) -> Result<(), Unsettled> {
-        loop {
-            let at = self.replica(room).map_or(0, Replica::head);
-            if at >= head {
-                return Ok(());
-            }
-            let unsettled = || Unsettled {
-                client: self.number,
-                room: room.to_owned(),
-                at,
-                head,
-            };
-            if self.is_absent(room) {
-                return Err(unsettled());
-            }
-            if !self.is_connected() {
-                let unsettled = unsettled();
-                if self.connect(deadline).await.is_err() {
-                    return Err(unsettled);
-                }
-                continue;
-            }
-            let unsettled = unsettled();
-            if timeout_at(deadline, self.step()).await.is_err() {
-                return Err(unsettled);
-            }
-        }
-    }
-
     /// Drops the socket without a close frame; what is pending is unknown.
     pub fn cut(&mut self) {
         if self.live.is_some() {
@@ -445,36 +278,6 @@ impl RecordingClient {
 
     fn record(&self, what: What) {
         self.history.record(self.number, self.session, what);
-    }
-
-    fn joined(&mut self, join: &v1::Join, joined: &v1::Joined) {
-        let after = match join.from {
-            Some(v1::join::From::AfterOffset(after)) => Some(after),
-            _ => None,
-        };
-        if let Some(replica) = self.rooms.get_mut(&join.room) {
-            replica.join(joined, after);
-            self.absent.remove(&join.room);
-        }
-    }
-
-    fn goes_absent(&mut self, room: &str) {
-        if self.rooms.contains_key(room) {
-            self.absent.insert(room.to_owned());
-        }
-    }
-
-    fn is_own_leave(&self, event: &v1::Event) -> bool {
-        match &event.body {
-            Some(event::Body::MemberLeft(left)) => {
-                left.user.as_ref().is_some_and(|user| user.id == self.user)
-            }
-            _ => false,
-        }
-    }
-
-    fn answered(&mut self, id: &str) -> Option<Command> {
-        self.pending.remove(&id.strip_prefix('r')?.parse().ok()?)
     }
 
     fn ended(&mut self, how: Closed) {

@@ -7,11 +7,11 @@ use rookery_proto::v1::{
 };
 
 use super::{
+    judged::Judged,
     log::RoomLog,
     names::Names,
     report::{Report, Verdict},
     streams::seen,
-    writes::Judged,
 };
 use crate::{
     client::{Command, command::room_of, maybe},

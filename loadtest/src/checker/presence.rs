@@ -7,8 +7,8 @@ use rookery_proto::v1::{
 };
 
 use super::{
+    judged::Judged,
     report::{Report, Verdict, Violation},
-    writes::Judged,
 };
 use crate::{
     history::{Record, What},

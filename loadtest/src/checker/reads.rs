@@ -7,12 +7,12 @@ use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::
 use super::{
     content::{actor, describe},
     facts::is_read,
+    judged::Judged,
     log::Entry,
     report::{Report, Verdict},
     state::{difference, is_folded},
     streams::seen,
     timeline::Timeline,
-    writes::Judged,
 };
 use crate::{
     client::Command,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     content::Text,
+    judged::Judged,
     log::{Folded, RoomLog},
-    writes::Judged,
 };
 use crate::replica::{MessageState, Replica};
 

@@ -6,8 +6,8 @@ use rookery_proto::v1::{self, ack::Result as Answer, notice, server_frame::Frame
 
 use super::{
     content::describe,
+    judged::Judged,
     report::{Report, Verdict, Violation},
-    writes::Judged,
 };
 use crate::{
     client::Command,

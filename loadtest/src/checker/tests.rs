@@ -9,7 +9,7 @@ mod redacted;
 use proptest::prelude::*;
 
 use super::{simulation::right_history, *};
-use faults::FAULTS;
+use faults::faults;
 
 const STEPS: usize = 900;
 
@@ -35,7 +35,7 @@ fn right_history_exercises_every_rule() {
 
 #[test]
 fn each_fault_is_judged_as_that_fault_alone() {
-    for (name, verdict, inject) in FAULTS {
+    for (name, verdict, inject) in faults() {
         let mut injected = 0;
         for seed in 0..40 {
             let mut records = right_history(seed, STEPS);
@@ -64,7 +64,7 @@ fn each_fault_is_judged_as_that_fault_alone() {
 fn every_verdict_has_a_fault_that_shows_it() {
     for verdict in Verdict::ALL {
         assert!(
-            FAULTS.iter().any(|(_, shown, _)| *shown == verdict),
+            faults().iter().any(|(_, shown, _)| *shown == verdict),
             "{verdict:?}"
         );
     }
@@ -98,7 +98,7 @@ fn file_is_judged_as_its_records_are() {
     assert!(report.is_sound(), "{report}");
     assert_eq!(report.totals, check(&records).totals);
 
-    let (_, verdict, inject) = FAULTS[0];
+    let (_, verdict, inject) = faults()[0];
     inject(&mut records, &mut fastrand::Rng::with_seed(2)).unwrap();
     std::fs::write(&path, write(&records) + "{\"at\":1,").unwrap();
     let report = check_file(&path).unwrap();
@@ -121,8 +121,8 @@ proptest! {
     }
 
     #[test]
-    fn wrong_history_is_never_sound(seed: u64, fault in 0..FAULTS.len()) {
-        let (name, verdict, inject) = FAULTS[fault];
+    fn wrong_history_is_never_sound(seed: u64, fault in 0..faults().len()) {
+        let (name, verdict, inject) = faults()[fault];
         let mut records = right_history(seed, STEPS);
         if inject(&mut records, &mut fastrand::Rng::with_seed(seed)).is_some() {
             let report = check(&records);

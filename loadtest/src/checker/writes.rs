@@ -1,60 +1,19 @@
 //! Holds what was asked for against the final logs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod attempts;
+mod events;
+
+use std::collections::HashMap;
 
 use super::{
-    content::{Change, Key, Kind},
-    facts::{Disorder, Facts, FinalRead, Known, Operation, Outcome, answers_without_offset},
+    content::{Key, Kind},
+    facts::{Disorder, Facts, FinalRead, Known, Operation, Outcome},
+    judged::Judged,
     log::RoomLog,
     names::Names,
     report::{Report, Verdict, Violation},
 };
-use crate::history::Record;
-
-/// What the second pass judges by.
-#[derive(Debug)]
-pub(super) struct Judged {
-    /// By the room's number.
-    logs: Vec<Option<RoomLog>>,
-    pub(super) rooms: Names,
-    pub(super) people: Names,
-    pub(super) emoji: Names,
-    /// Clients to their users.
-    users: HashMap<u32, u32>,
-}
-
-impl Judged {
-    /// The room's final log.
-    pub(super) fn log(&self, room: &str) -> Option<&RoomLog> {
-        self.logs.get(self.rooms.find(room)? as usize)?.as_ref()
-    }
-
-    /// The same, where it is not judged wrong.
-    pub(super) fn sound_log(&self, room: u32) -> Option<&RoomLog> {
-        let log = self.logs.get(room as usize)?.as_ref();
-        log.filter(|log| !log.wrong)
-    }
-
-    /// Who it is of.
-    pub(super) fn user(&self, record: &Record) -> Option<u32> {
-        self.users.get(&record.client).copied()
-    }
-
-    pub(super) fn seen(&self, record: &Record, room: u32, what: String) -> Violation {
-        super::streams::seen(record, self.rooms.name(room), what)
-    }
-
-    /// Reactions, to be read.
-    pub(super) fn named(
-        &self,
-        reactions: &BTreeMap<u32, BTreeSet<u32>>,
-    ) -> BTreeMap<&str, BTreeSet<&str>> {
-        let named = |users: &BTreeSet<u32>| users.iter().map(|it| self.people.name(*it)).collect();
-        let each = reactions.iter();
-        each.map(|(emoji, users)| (self.emoji.name(*emoji), named(users)))
-            .collect()
-    }
-}
+use attempts::{Candidates, Lists, NONE};
 
 /// Judges every operation and every event of the final logs. What was gathered of a room is given
 /// back when it is judged.
@@ -88,43 +47,6 @@ pub(super) fn judge(facts: Facts, report: &mut Report) -> Judged {
         emoji: facts.emoji,
         users: facts.users,
     }
-}
-
-/// Ends a list.
-const NONE: u32 = u32::MAX;
-
-/// Operations by what they have in common, in the order they began: lists through one vector.
-#[derive(Debug, Default)]
-struct Lists {
-    /// By operation.
-    next: Vec<u32>,
-}
-
-impl Lists {
-    fn new(operations: &[Operation]) -> Self {
-        Self {
-            next: vec![NONE; operations.len()],
-        }
-    }
-
-    /// Puts an operation before those of a list, of which `first` is the first.
-    fn prepend(&mut self, first: &mut u32, index: usize) {
-        let number = u32::try_from(index).expect("fewer than 2^32 operations in a room");
-        self.next[index] = std::mem::replace(first, number);
-    }
-
-    fn from(&self, first: u32) -> impl Iterator<Item = usize> {
-        let some = |number: u32| (number != NONE).then_some(number as usize);
-        std::iter::successors(some(first), move |index| some(self.next[*index]))
-    }
-}
-
-/// The operations with one key.
-#[derive(Clone, Copy, Debug)]
-struct Candidates {
-    first: u32,
-    /// The first that may still be found in the log.
-    open: u32,
 }
 
 struct RoomJudge<'a> {
@@ -240,135 +162,6 @@ impl<'a> RoomJudge<'a> {
     fn wrong(&mut self, verdict: Verdict, what: String) {
         self.log.wrong = true;
         self.report.in_log(verdict, self.name, what);
-    }
-
-    /// Who asked for the event at this offset?
-    fn event(&mut self, offset: u64) {
-        let Some(entry) = self.log.entry(offset).copied() else {
-            // If it was acknowledged, it is lost, and that is said instead.
-            if self.acked(offset).next().is_none() {
-                self.wrong(
-                    Verdict::Gap,
-                    format!("offset {offset} is missing in the final log"),
-                );
-            }
-            return;
-        };
-        let described = || entry.describe(offset, self.people);
-        let Some(made) = entry.change else {
-            let what = format!("{}: an event without content", described());
-            return self.wrong(Verdict::Phantom, what);
-        };
-        let fits = |index: &usize| self.operations[*index].change.fits(&made);
-        let acked = self.acked(offset).find(fits);
-        if made.kind == Kind::NamedMessage
-            && let Some(first) = self.named_at.get(&made.key)
-        {
-            let what = format!("{} is also at offset {first}", described());
-            self.named_at.insert(made.key, offset);
-            self.wrong(Verdict::Duplicate, what);
-            if let Some(index) = acked {
-                self.claimed[index] = true;
-            }
-            return;
-        }
-        if made.kind == Kind::NamedMessage {
-            self.named_at.insert(made.key, offset);
-        }
-        let claimant = acked
-            .or_else(|| self.claimable(offset, &made))
-            .or_else(|| self.asked_again(&made));
-        let Some(index) = claimant else {
-            return self.unasked(offset, &made, described());
-        };
-        self.claimed[index] = true;
-        // Which of several attempts it was, nobody can tell once its text is redacted.
-        let unknown = |index: &usize| self.operations[*index].outcome == Outcome::Unknown;
-        let unclear = made.kind == Kind::Edit
-            && made.text.is_none()
-            && acked.is_none()
-            && self.candidates(made.key).filter(unknown).count() > 1;
-        let began = |index: usize| self.operations[index].began;
-        let began = if unclear || made.kind == Kind::NamedMessage {
-            self.candidates(made.key).map(began).min().unwrap_or(0)
-        } else {
-            began(index)
-        };
-        self.newest = self.newest.max(began);
-        let text = self.operations[index].change.text;
-        self.log.explain(offset, began, text.filter(|_| !unclear));
-    }
-
-    /// The first operation without an answer that names an offset that may have become this.
-    fn claimable(&mut self, offset: u64, made: &Change) -> Option<usize> {
-        let candidates = self.by_key.get(&made.key)?;
-        let known = self.known.since(offset);
-        let never = |index: &usize| {
-            self.claimed[*index]
-                || !matches!(
-                    self.operations[*index].outcome,
-                    Outcome::Unknown | Outcome::Done
-                )
-        };
-        let mut rest = self.with_key.from(candidates.open).skip_while(never);
-        let first = rest.next();
-        let fits = |index: &usize| {
-            let operation = &self.operations[*index];
-            !never(index)
-                && operation.began <= known
-                && operation.change.fits(made)
-                && (operation.outcome == Outcome::Unknown || answers_without_offset(made.kind))
-        };
-        let found = first.into_iter().chain(rest).find(fits);
-        // Whoever was found or answered before is not looked at again.
-        let open = first.map_or(NONE, |first| u32::try_from(first).unwrap_or(NONE));
-        if let Some(candidates) = self.by_key.get_mut(&made.key) {
-            candidates.open = open;
-        }
-        found
-    }
-
-    /// A join or a leave without an answer is asked again by the gateway when the room's owner is
-    /// lost. Where another device of the user did the opposite meanwhile, it is done twice.
-    fn asked_again(&self, made: &Change) -> Option<usize> {
-        if !matches!(made.kind, Kind::Join | Kind::Leave) {
-            return None;
-        }
-        let mut candidates = self.candidates(made.key);
-        candidates
-            .find(|index| self.claimed[*index] && self.operations[*index].ended >= self.newest)
-    }
-
-    /// An event that no operation explains.
-    fn unasked(&mut self, offset: u64, made: &Change, described: String) {
-        let other_content = self
-            .acked(offset)
-            .any(|index| self.operations[index].change.key == made.key);
-        if other_content {
-            // Said once, as what became of the acknowledged operation.
-            self.log.wrong = true;
-            return;
-        }
-        let same = |index: &usize| self.operations[*index].change.fits(made);
-        let taken = self.candidates(made.key).filter(same).any(|index| {
-            let outcome = self.operations[index].outcome;
-            matches!(outcome, Outcome::Appended { offset: 1.., .. }) || self.claimed[index]
-        });
-        let refused = self
-            .candidates(made.key)
-            .filter(same)
-            .any(|index| matches!(self.operations[index].outcome, Outcome::Refused { .. }));
-        let (verdict, why) = if taken {
-            (
-                Verdict::Duplicate,
-                "was asked for once and is in the log again",
-            )
-        } else if refused {
-            (Verdict::Phantom, "was refused and is in the log")
-        } else {
-            (Verdict::Phantom, "was asked for by nobody")
-        };
-        self.wrong(verdict, format!("{described} {why}"));
     }
 
     /// Is the operation's outcome what the log says?

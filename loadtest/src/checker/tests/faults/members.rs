@@ -1,8 +1,32 @@
 //! What can be wrong about who is a member.
 
-use super::*;
+use fastrand::Rng;
+use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::Frame};
 
-pub(super) fn member_count_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+use super::{Fault, places::*};
+use crate::{
+    checker::Verdict,
+    client::{Command, command},
+    history::{Record, What},
+};
+
+pub(super) const FAULTS: &[Fault] = &[
+    (
+        "members miscounted",
+        Verdict::Divergent,
+        member_count_changed,
+    ),
+    ("member refused as none", Verdict::Stale, member_refused),
+    (
+        "leave acked that is not in the log",
+        Verdict::Lost,
+        leave_without_trace,
+    ),
+    ("member joined again", Verdict::Duplicate, joined_again),
+    ("member by a resume", Verdict::Phantom, member_by_resume),
+];
+
+fn member_count_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let found = places(records, |_, record| {
         matches!(answer(record), Some(Answer::Joined(_) | Answer::Rooms(_)))
     });
@@ -14,7 +38,7 @@ pub(super) fn member_count_changed(records: &mut Vec<Record>, random: &mut Rng) 
     Some(())
 }
 
-pub(super) fn member_refused(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+fn member_refused(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let index = pick(&asked_by_a_member(records), random)?;
     let Frame::Ack(ack) = frame_mut(&mut records[index]) else {
         return None;
@@ -28,7 +52,7 @@ pub(super) fn member_refused(records: &mut Vec<Record>, random: &mut Rng) -> Opt
     Some(())
 }
 
-pub(super) fn leave_without_trace(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+fn leave_without_trace(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let index = pick(&asked_by_a_member(records), random)?;
     let Some(Answer::Cursor(cursor)) = answer(&records[index]) else {
         return None;
@@ -53,7 +77,7 @@ pub(super) fn leave_without_trace(records: &mut Vec<Record>, random: &mut Rng) -
     Some(())
 }
 
-pub(super) fn joined_again(records: &mut Vec<Record>, _: &mut Rng) -> Option<()> {
+fn joined_again(records: &mut Vec<Record>, _: &mut Rng) -> Option<()> {
     let user = |event: &v1::Event| event.actor.as_ref().unwrap().id.clone();
     let joins: Vec<v1::Event> = final_events(records, "red")
         .into_iter()
@@ -97,4 +121,31 @@ fn asked_by_a_member(records: &[Record]) -> Vec<usize> {
         });
         told && !leaves(user, &cursor.room)
     })
+}
+
+/// A user who is let in has only ever resumed.
+fn member_by_resume(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let let_in: Vec<(String, String)> = final_pages(records, "red")
+        .flat_map(|page| &page.events)
+        .filter_map(|event| match &event.body {
+            Some(Body::MemberJoined(joined)) => {
+                let user = joined.member.as_ref()?.user.as_ref()?;
+                Some((event.room.clone(), user.id.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    let (room, user) = pick(&let_in, random)?;
+    let log = judged(records);
+    for record in records {
+        let of_user = user_of(&log, record) == user;
+        if let What::Sent(frame) = &mut record.what
+            && let Some(Command::Join(join)) = &mut frame.command
+            && join.room == room
+            && of_user
+        {
+            join.resume = true;
+        }
+    }
+    Some(())
 }

@@ -1,0 +1,164 @@
+//! Where a right history can be made wrong: its answers, deliveries and final logs.
+
+use std::collections::HashMap;
+
+use fastrand::Rng;
+use rookery_proto::v1::{self, ack::Result as Answer, server_frame::Frame};
+
+use crate::{
+    checker::{facts::Facts, judged::Judged, report::Report, writes},
+    client::Command,
+    history::{Record, What},
+};
+
+pub(super) fn judge_client(records: &[Record]) -> u32 {
+    records.iter().map(|record| record.client).max().unwrap()
+}
+
+pub(super) fn judged(records: &[Record]) -> Judged {
+    let mut facts = Facts::default();
+    for record in records {
+        facts.gather(record);
+    }
+    writes::judge(facts, &mut Report::default())
+}
+
+pub(super) fn frame(record: &Record) -> Option<&Frame> {
+    match &record.what {
+        What::Received(frame) => frame.frame.as_ref(),
+        _ => None,
+    }
+}
+
+pub(super) fn frame_mut(record: &mut Record) -> &mut Frame {
+    match &mut record.what {
+        What::Received(frame) => frame.frame.as_mut().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn event(record: &Record) -> Option<&v1::Event> {
+    match frame(record)? {
+        Frame::Event(event) => Some(event),
+        _ => None,
+    }
+}
+
+pub(super) fn answer(record: &Record) -> Option<&Answer> {
+    match frame(record)? {
+        Frame::Ack(ack) => ack.result.as_ref(),
+        _ => None,
+    }
+}
+
+pub(super) fn answer_mut(record: &mut Record) -> &mut Answer {
+    match frame_mut(record) {
+        Frame::Ack(ack) => ack.result.as_mut().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn appended(record: &Record) -> Option<&v1::Appended> {
+    match answer(record)? {
+        Answer::Appended(appended) if appended.offset > 0 => Some(appended),
+        _ => None,
+    }
+}
+
+/// Indexes of the records for which `wanted` holds.
+pub(super) fn places(records: &[Record], wanted: impl Fn(usize, &Record) -> bool) -> Vec<usize> {
+    let found = records.iter().enumerate();
+    found
+        .filter(|(index, record)| wanted(*index, record))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+pub(super) fn pick<T: Clone>(found: &[T], random: &mut Rng) -> Option<T> {
+    found.get(random.usize(0..found.len().max(1))).cloned()
+}
+
+pub(super) fn final_pages<'a>(
+    records: &'a mut [Record],
+    room: &'a str,
+) -> impl Iterator<Item = &'a mut v1::HistoryPage> {
+    let judge = judge_client(records);
+    records
+        .iter_mut()
+        .filter(move |record| record.client == judge && answer(record).is_some())
+        .filter_map(move |record| match answer_mut(record) {
+            Answer::History(page) if page.room == room => Some(page),
+            _ => None,
+        })
+}
+
+/// The final log, as it was read.
+pub(super) fn final_events(records: &[Record], room: &str) -> Vec<v1::Event> {
+    let judge = judge_client(records);
+    let pages = records.iter().filter(|record| record.client == judge);
+    let pages = pages.filter_map(|record| match answer(record) {
+        Some(Answer::History(page)) if page.room == room => Some(&page.events),
+        _ => None,
+    });
+    pages.flatten().cloned().collect()
+}
+
+pub(super) fn user_of<'a>(judged: &'a Judged, record: &Record) -> &'a str {
+    judged.people.name(judged.user(record).unwrap())
+}
+
+pub(super) fn remove_from_final_log(records: &mut [Record], room: &str, offset: u64) {
+    for page in final_pages(records, room) {
+        page.events.retain(|event| event.offset != offset);
+    }
+}
+
+pub(super) fn append_to_final_log(records: &mut [Record], room: &str, mut event: v1::Event) {
+    let page = final_pages(records, room).last().unwrap();
+    event.offset = page.head + 1;
+    page.head += 1;
+    page.events.push(event);
+}
+
+pub(in crate::checker::tests) fn forget_final_log(records: &mut Vec<Record>, room: &str) {
+    let judge = judge_client(records);
+    records.retain(|record| {
+        record.client != judge
+            || !matches!(answer(record), Some(Answer::History(page)) if page.room == room)
+    });
+}
+
+pub(super) fn sent(records: &[Record]) -> HashMap<(u32, String), (usize, Command)> {
+    let mut sent = HashMap::new();
+    for (index, record) in records.iter().enumerate() {
+        if let What::Sent(frame) = &record.what {
+            let command = frame.command.clone().unwrap();
+            sent.insert((record.client, frame.id.clone()), (index, command));
+        }
+    }
+    sent
+}
+
+/// The same session's next record about a room's stream after `index`.
+pub(super) fn next_in_stream(records: &[Record], index: usize) -> Option<usize> {
+    let here = &records[index];
+    let room = &event(here)?.room;
+    (index + 1..records.len()).find(|later| {
+        let later = &records[*later];
+        later.client == here.client
+            && (later.session != here.session
+                || event(later).is_some_and(|event| event.room == *room)
+                || matches!(answer(later), Some(Answer::Joined(joined)) if joined.room.as_ref().unwrap().id == *room))
+    })
+}
+
+/// Live deliveries directly followed, in their stream, by another one.
+pub(super) fn followed_deliveries(records: &[Record]) -> Vec<(usize, usize)> {
+    places(records, |_, record| event(record).is_some())
+        .into_iter()
+        .filter_map(|index| Some((index, next_in_stream(records, index)?)))
+        .filter(|(index, next)| {
+            event(&records[*next]).is_some() && records[*next].session == records[*index].session
+        })
+        .collect()
+}
