@@ -57,6 +57,8 @@ pub(super) enum Answer {
     Appended {
         duplicate: bool,
     },
+    /// What it asked for is so by this event, or by one before it.
+    Unchanged,
     Created,
     Joined {
         who: Box<Who>,

@@ -16,14 +16,15 @@ pub(super) struct MessageView {
     pub(super) text_digest: u64,
     /// Users by emoji.
     pub(super) reactions: FxHashMap<String, Vec<String>>,
-    /// The newest applied mark: while it is in flight the view stays in memory.
-    last_mark: Offset,
+    /// The newest applied mark that was seen here: while it is in flight the view stays in memory.
+    pub(super) last_mark: Offset,
     used: u64,
 }
 
 impl MessageView {
-    /// From the message's event with its committed marks folded in; `None` for another kind.
-    pub(super) fn new(event: Event) -> Option<Self> {
+    /// From the message's event with its marks folded in, the newest of them at `last_mark` where it
+    /// may be in flight; `None` for another kind.
+    pub(super) fn new(event: Event, last_mark: Offset) -> Option<Self> {
         let Some(Body::Message(message)) = event.body else {
             return None;
         };
@@ -35,7 +36,7 @@ impl MessageView {
             reactions: reactions
                 .map(|reaction| (reaction.emoji, reaction.users))
                 .collect(),
-            last_mark: Offset::ZERO,
+            last_mark,
             used: 0,
         })
     }

@@ -137,7 +137,8 @@ impl RoomState {
             return Err(deleted("edit.target"));
         }
         if message.text_digest == digest(&edit.text) {
-            return Ok(Some(self.unchanged()));
+            let since = message.last_mark;
+            return self.unchanged(ticket, since);
         }
         let body = Body::MessageEdited(v1::MessageEdited {
             target: edit.target,
@@ -172,7 +173,8 @@ impl RoomState {
             return Err(error.at("delete.target"));
         }
         if message.deleted {
-            return Ok(Some(self.unchanged()));
+            let since = message.last_mark;
+            return self.unchanged(ticket, since);
         }
         let body = Body::MessageDeleted(v1::MessageDeleted {
             target: delete.target,
@@ -196,7 +198,8 @@ impl RoomState {
             return Err(deleted("react.target"));
         }
         if message.has_reaction(&react.emoji, who.user.as_str()) {
-            return Ok(Some(self.unchanged()));
+            let since = message.last_mark;
+            return self.unchanged(ticket, since);
         }
         if !message.reactions.contains_key(&react.emoji)
             && message.reactions.len() >= EMOJI_PER_MESSAGE_MAX
@@ -235,7 +238,8 @@ impl RoomState {
         self.may_post(&who, "unreact.room")?;
         let message = self.message(unreact.target, "unreact.target")?;
         if !message.has_reaction(&unreact.emoji, who.user.as_str()) {
-            return Ok(Some(self.unchanged()));
+            let since = message.last_mark;
+            return self.unchanged(ticket, since);
         }
         let target = unreact.target;
         let body = Body::ReactionRemoved(v1::ReactionRemoved {
@@ -287,8 +291,24 @@ impl RoomState {
         Ok(None)
     }
 
-    /// The answer when there is nothing to change.
-    fn unchanged(&self) -> ack::Result {
+    /// Answers that there is nothing to change: once what made it so, up to the message's newest
+    /// mark, is durable. Told earlier, it would be an acknowledgement of what may yet be void.
+    fn unchanged(&mut self, ticket: Ticket, since: Offset) -> Handled {
+        if since > self.log.head() {
+            // While the store fails nobody waits: the outcome is not known.
+            self.writable()?;
+            let answer = Answer::Unchanged;
+            let pending = self
+                .log
+                .pending_mut(since)
+                .expect("applied and beyond the head");
+            pending.waiters.push(Waiter { ticket, answer });
+            return Ok(None);
+        }
+        Ok(Some(self.unchanged_ack()))
+    }
+
+    pub(super) fn unchanged_ack(&self) -> ack::Result {
         ack::Result::Appended(Appended {
             room: self.room.as_str().to_owned(),
             epoch: self.epoch.0,

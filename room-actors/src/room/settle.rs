@@ -113,6 +113,7 @@ impl RoomState {
                     time_ms: pending.time_ms,
                     duplicate,
                 }),
+                Answer::Unchanged => self.unchanged_ack(),
                 Answer::Created => {
                     self.created(self.settings.as_ref().expect("its opening just committed"))
                 }

@@ -212,7 +212,7 @@ impl RoomState {
         }
         let marks = canonical_marks(&self.epochs, self.log.head(), marks);
         let marks = marks.iter().map(|(_, mark)| fold::decode(mark));
-        let view = MessageView::new(folded(fold::decode(&row.event), marks));
+        let view = MessageView::new(folded(fold::decode(&row.event), marks), Offset::ZERO);
         self.messages.insert(
             target,
             view.expect("its kind says message"),
@@ -465,8 +465,13 @@ impl RoomState {
             let marks = committed
                 .chain(in_flight)
                 .filter(|entry| entry.target == target);
-            let marks = marks.map(|entry| fold::decode(&entry.event));
-            let view = MessageView::new(folded(fold::decode(&entry.event), marks));
+            let mut last_mark = Offset::ZERO;
+            let marks = marks.map(|mark| {
+                last_mark = mark.offset;
+                fold::decode(&mark.event)
+            });
+            let message = folded(fold::decode(&entry.event), marks);
+            let view = MessageView::new(message, last_mark);
             self.messages
                 .insert(target, view.expect("its kind says message"), head);
         }

@@ -75,6 +75,14 @@ pub(super) fn react(target: u64, emoji: &str) -> Command {
     })
 }
 
+pub(super) fn unreact(target: u64, emoji: &str) -> Command {
+    Command::Unreact(v1::Unreact {
+        room: "r".into(),
+        target,
+        emoji: emoji.into(),
+    })
+}
+
 pub(super) fn leave(session_only: bool) -> Command {
     Command::Leave(v1::Leave {
         room: "r".into(),

@@ -70,8 +70,10 @@ pub(super) enum Command {
 pub(super) enum Expected {
     /// This event, at the next offset.
     Appends(Kind),
-    /// The result of the event at this offset; 0: nothing had to change.
+    /// The result of the event at this offset.
     Same(u64),
+    /// Nothing has to change, by the events up to this offset.
+    Unchanged(u64),
     /// A cursor at least here.
     Cursor(u64),
     /// Already in: just listens, unless a leave is durable first.
@@ -222,7 +224,7 @@ impl Model {
                 Err(code) => refused(code),
                 Ok(message) if message.actor != user => refused(Code::Forbidden),
                 Ok(message) if message.deleted => refused(Code::NotFound),
-                Ok(message) if message.text == *text => Expected::Same(0),
+                Ok(message) if message.text == *text => self.unchanged(*target),
                 Ok(_) => Expected::Appends(Kind::Edited {
                     target: *target,
                     text: text.clone(),
@@ -233,14 +235,14 @@ impl Model {
                 Ok(message) if message.actor != user && !self.owns(user) => {
                     refused(Code::Forbidden)
                 }
-                Ok(message) if message.deleted => Expected::Same(0),
+                Ok(message) if message.deleted => self.unchanged(*target),
                 Ok(_) => Expected::Appends(Kind::Deleted { target: *target }),
             },
             Command::React { target, emoji } => match self.target(*target) {
                 Err(code) => refused(code),
                 Ok(message) if message.deleted => refused(Code::NotFound),
                 Ok(message) if message.reactions.contains(&(emoji.clone(), user)) => {
-                    Expected::Same(0)
+                    self.unchanged(*target)
                 }
                 Ok(_) => Expected::Appends(Kind::Reacted {
                     target: *target,
@@ -255,7 +257,7 @@ impl Model {
                         emoji: emoji.clone(),
                     })
                 }
-                Ok(_) => Expected::Same(0),
+                Ok(_) => self.unchanged(*target),
             },
         }
     }
@@ -266,6 +268,20 @@ impl Model {
     }
 
     /// Only committed messages can be meant; how they stand is as applied.
+    /// By whatever marked the message last.
+    fn unchanged(&self, target: u64) -> Expected {
+        let marks = self.upto(self.applied()).filter(|(_, event)| {
+            matches!(
+                &event.kind,
+                Kind::Edited { target: to, .. }
+                | Kind::Deleted { target: to }
+                | Kind::Reacted { target: to, .. }
+                | Kind::Unreacted { target: to, .. } if *to == target
+            )
+        });
+        Expected::Unchanged(marks.map(|(at, _)| at).last().unwrap_or(0))
+    }
+
     fn target(&self, target: u64) -> Result<Message, Code> {
         if target == 0 || target > self.head {
             return Err(Code::NotFound);

@@ -178,7 +178,14 @@ impl Run {
                 assert_eq!((appended.offset, appended.duplicate), (offset, false));
             }
             (Expected::Same(first), Ok(ack::Result::Appended(appended))) => {
-                assert_eq!((appended.offset, appended.duplicate), (*first, *first > 0));
+                assert_eq!((appended.offset, appended.duplicate), (*first, true));
+            }
+            (Expected::Unchanged(since), Ok(ack::Result::Appended(appended))) => {
+                assert_eq!((appended.offset, appended.duplicate), (0, false));
+                assert!(
+                    *since <= self.model.head,
+                    "told of {since} before it is durable"
+                );
             }
             (Expected::Cursor(at), Ok(ack::Result::Cursor(cursor))) => {
                 let read = self.model.read.entry(user).or_default();

@@ -99,6 +99,39 @@ fn voided_send_leaves_no_trace() {
 }
 
 #[test]
+fn mark_that_changes_nothing_is_answered_once_what_it_repeats_is_durable() {
+    let mut sim = group();
+    let message = offset(run(&mut sim, 0, send("hello", "")));
+    run(&mut sim, 0, react(message, "b")).unwrap();
+    for mark in [
+        edit(message, "hello two"),
+        react(message, "a"),
+        unreact(message, "b"),
+        delete(message),
+    ] {
+        let first = sim.apply(Sim::who(0, 0, Grant::None), mark.clone());
+        let again = sim.apply(Sim::who(0, 7, Grant::None), mark.clone());
+        assert!(sim.answers.is_empty(), "{mark:?}: {:?}", sim.answers);
+        sim.commit_all();
+        assert_ne!(offset(sim.answers.remove(&first).unwrap()), 0, "{mark:?}");
+        assert_eq!(offset(sim.answers.remove(&again).unwrap()), 0, "{mark:?}");
+        let later = sim.apply(Sim::who(0, 7, Grant::None), mark.clone());
+        assert_eq!(offset(sim.answers.remove(&later).unwrap()), 0, "{mark:?}");
+    }
+}
+
+#[test]
+fn mark_repeated_while_it_was_in_flight_is_done_after_a_takeover_that_voids_it() {
+    let mut sim = group();
+    let message = offset(run(&mut sim, 0, send("hello", "")));
+    sim.apply(Sim::who(0, 0, Grant::None), react(message, "a"));
+    let again = sim.apply(Sim::who(0, 7, Grant::None), react(message, "a"));
+    sim.crash(0);
+    assert!(!sim.answers.contains_key(&again), "{:?}", sim.answers);
+    assert_ne!(offset(run(&mut sim, 0, react(message, "a"))), 0);
+}
+
+#[test]
 fn deleted_text_is_never_read_again() {
     let mut sim = group();
     sim.join(1, 1, 0);
