@@ -50,14 +50,31 @@ pub(super) struct FinalRead {
     /// Who came and went, by offset.
     pub(super) memberships: BTreeMap<u64, Membership>,
     pub(super) head: u64,
-    /// (offset, what) of pages that repeat or step back.
-    pub(super) disorder: Vec<(u64, Disorder)>,
 }
 
+/// A mark that was answered with: nothing had to change.
+#[derive(Debug)]
+pub(super) struct Unchanged {
+    /// Of the operation.
+    pub(super) index: usize,
+    pub(super) user: u32,
+    pub(super) mark: Mark,
+}
+
+/// What an edit, a delete or a reaction is on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    pub(super) target: u64,
+    /// Of a reaction.
+    pub(super) emoji: u32,
+}
+
+/// Where an operation without an answer stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Disorder {
-    Repeated,
-    StepsBack,
+struct Open {
+    room: u32,
+    index: usize,
+    mark: Mark,
 }
 
 /// All of one room.
@@ -65,6 +82,7 @@ pub(super) enum Disorder {
 pub(super) struct RoomFacts {
     /// In the order they began.
     pub(super) operations: Vec<Operation>,
+    pub(super) unchanged: Vec<Unchanged>,
     pub(super) read: Option<FinalRead>,
     pub(super) known: Known,
 }
@@ -105,8 +123,8 @@ pub(super) struct Facts {
     pub(super) users: HashMap<u32, u32>,
     pub(super) sessions: u64,
     judges: HashSet<(u32, u32)>,
-    /// Operations of sessions that stand, by frame id: room and index.
-    open: HashMap<(u32, u32), HashMap<String, (u32, usize)>>,
+    /// Operations of sessions that stand, by frame id.
+    open: HashMap<(u32, u32), HashMap<String, Open>>,
 }
 
 impl Facts {
@@ -153,10 +171,12 @@ impl Facts {
             return;
         };
         let room = self.room(room_of(command).unwrap_or_default());
+        let mark = self.mark(command);
         let facts = &mut self.by_room[room as usize];
         let session = self.open.entry((record.client, record.session));
-        let place = (room, facts.operations.len());
-        session.or_default().insert(frame.id.clone(), place);
+        let index = facts.operations.len();
+        let open = Open { room, index, mark };
+        session.or_default().insert(frame.id.clone(), open);
         facts.operations.push(Operation {
             client: record.client,
             change,
@@ -167,10 +187,32 @@ impl Facts {
         });
     }
 
+    fn mark(&mut self, command: &Command) -> Mark {
+        let mut reaction = |target, emoji: &str| Mark {
+            target,
+            emoji: self.emoji.number(emoji),
+        };
+        match command {
+            Command::React(react) => reaction(react.target, &react.emoji),
+            Command::Unreact(react) => reaction(react.target, &react.emoji),
+            Command::Edit(v1::Edit { target, .. }) | Command::Delete(v1::Delete { target, .. }) => {
+                let target = *target;
+                Mark { target, emoji: 0 }
+            }
+            _ => Mark::default(),
+        }
+    }
+
+    /// Where the operation of a frame stands that has no answer yet.
+    fn open(&self, record: &Record, id: &str) -> Option<Open> {
+        let session = self.open.get(&(record.client, record.session))?;
+        session.get(id).copied()
+    }
+
     /// The operation that an answer ends.
     fn ended(&mut self, record: &Record, id: &str) -> Option<&mut Operation> {
         let session = self.open.get_mut(&(record.client, record.session))?;
-        let (room, index) = session.remove(id)?;
+        let Open { room, index, .. } = session.remove(id)?;
         let operation = &mut self.by_room[room as usize].operations[index];
         operation.ended = record.at;
         Some(operation)
@@ -194,6 +236,7 @@ impl Facts {
     }
 
     fn acked(&mut self, record: &Record, ack: &v1::Ack, judge: bool) {
+        let open = self.open(record, &ack.id);
         let mut settle = |outcome| {
             if let Some(operation) = self.ended(record, &ack.id) {
                 operation.outcome = outcome;
@@ -206,6 +249,14 @@ impl Facts {
                     duplicate: appended.duplicate,
                 });
                 self.knows(record, &appended.room, appended.offset);
+                let user = self.users.get(&record.client).copied();
+                if let (Some(open), Some(user), 0) = (open, user, appended.offset) {
+                    self.by_room[open.room as usize].unchanged.push(Unchanged {
+                        index: open.index,
+                        user,
+                        mark: open.mark,
+                    });
+                }
             }
             Some(Answer::RoomCreated(created)) => {
                 let room = created.room.as_ref().map_or("", |room| room.id.as_str());
@@ -237,13 +288,12 @@ impl Facts {
     /// The server may have derived the room's id.
     fn created(&mut self, record: &Record, id: &str, room: &str) {
         let number = self.room(room);
-        let session = self.open.get(&(record.client, record.session));
-        let asked = session.and_then(|session| session.get(id)).copied();
+        let asked = self.open(record, id);
         let Some(operation) = self.ended(record, id) else {
             return;
         };
         operation.outcome = Outcome::Done;
-        if asked.is_some_and(|(asked, _)| asked != number) {
+        if asked.is_some_and(|asked| asked.room != number) {
             let there = Operation {
                 outcome: std::mem::replace(&mut operation.outcome, Outcome::Elsewhere),
                 ..*operation
@@ -263,14 +313,7 @@ impl Facts {
         let read = &mut self.by_room[room as usize].read;
         let read = read.get_or_insert_default();
         read.head = read.head.max(page.head);
-        let mut last = 0;
         for event in &page.events {
-            if event.offset == last {
-                read.disorder.push((event.offset, Disorder::Repeated));
-            } else if event.offset < last {
-                read.disorder.push((event.offset, Disorder::StepsBack));
-            }
-            last = last.max(event.offset);
             let entry = Entry::of(event, &mut self.people, &mut self.emoji);
             read.entries.push((event.offset, entry));
             if let Some(membership) = Membership::of(event, &mut self.people) {

@@ -304,6 +304,19 @@ impl RoomLog {
         Some(folded)
     }
 
+    /// Whether the message stood so at some head from the one to the other.
+    pub(super) fn stood(
+        &self,
+        message: u64,
+        (from, to): (u64, u64),
+        so: impl Fn(&Folded) -> bool,
+    ) -> bool {
+        let later = self.marks(message).skip_while(|mark| *mark <= from);
+        let heads = std::iter::once(from).chain(later.take_while(|mark| *mark <= to));
+        let mut states = heads.filter_map(|head| self.fold(message, head));
+        states.any(|state| so(&state))
+    }
+
     /// The marks on a message, ascending.
     fn marks(&self, message: u64) -> impl Iterator<Item = u64> {
         let next = |offset: u64| {

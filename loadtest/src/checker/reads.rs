@@ -316,7 +316,17 @@ impl<'a> Reads<'a> {
             .find(|pair| pair[1].offset > pair[0].offset + 1)
             .map(|pair| pair[0].offset + 1);
         let wrong = self.judged.log(&page.room).is_some_and(|log| log.wrong);
-        if let Some(missing) = due.or(hole).filter(|_| !wrong) {
+        let mut pairs = page.events.windows(2);
+        if let Some(pair) = pairs.find(|pair| pair[1].offset <= pair[0].offset) {
+            let (before, after) = (pair[0].offset, pair[1].offset);
+            let verdict = if before == after {
+                Verdict::Duplicate
+            } else {
+                Verdict::Reordered
+            };
+            let what = format!("a page has offset {after} behind {before}");
+            report.found(verdict, seen(record, &page.room, what));
+        } else if let Some(missing) = due.or(hole).filter(|_| !wrong) {
             let what = format!("a page lacks offset {missing}");
             report.found(Verdict::Gap, seen(record, &page.room, what));
         }

@@ -8,13 +8,13 @@ use crate::limits::EXAMPLES_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Acknowledged, but the final log does not hold it (at its offset with its content, where the
-    /// answer names an offset).
+    /// answer names an offset); or told as so already, and it was not.
     Lost,
-    /// One `clientId`, or one operation, at two offsets; or an event delivered twice in one
-    /// session beyond what resuming allows; or somebody joined who was a member, or left who was
+    /// One `clientId`, or one operation, at two offsets; or an event twice in one page, or delivered
+    /// twice in one session beyond what resuming allows; or somebody joined who was a member, or left who was
     /// none.
     Duplicate,
-    /// Delivered or acknowledged in another order than the log's; or an operation that began
+    /// Delivered, read or acknowledged in another order than the log's; or an operation that began
     /// after another's event was known, at a lower offset.
     Reordered,
     /// In the log or delivered, but nobody asked for it (or it was refused); or delivered, but

@@ -7,9 +7,11 @@ mod presence;
 mod redacted;
 
 use proptest::prelude::*;
+use rookery_proto::v1::{self, ack::Result as Answer, server_frame::Frame};
 
 use super::{simulation::right_history, *};
-use faults::faults;
+use crate::{client::command, history::What};
+use faults::{ask_at_rest, faults, lose_answer};
 
 const STEPS: usize = 900;
 
@@ -71,6 +73,42 @@ fn every_verdict_has_a_fault_that_shows_it() {
 }
 
 #[test]
+fn room_of_which_only_the_opening_was_acknowledged_must_be_judged_too() {
+    let mut history = made::History::new();
+    history.ask(0, "o", command::create_group(made::ROOM, true, &[], ""));
+    let room = v1::Room {
+        id: made::ROOM.to_owned(),
+        ..v1::Room::default()
+    };
+    let created = v1::RoomCreated { room: Some(room) };
+    history.ack(0, "o", Answer::RoomCreated(created));
+    let report = check(&history.0);
+    assert_eq!(report.unjudged_rooms, [made::ROOM], "{report}");
+    assert!(!report.is_sound());
+    history.read(Vec::new());
+    assert_eq!(check(&history.0).verdicts(), [Verdict::Lost]);
+}
+
+#[test]
+fn log_that_says_it_goes_on_far_beyond_its_end_is_a_gap() {
+    let mut history = made::History::new();
+    history.read(Vec::new());
+    let last = history.0.last_mut().unwrap();
+    if let What::Received(frame) = &mut last.what
+        && let Some(Frame::Ack(v1::Ack {
+            result: Some(Answer::History(page)),
+            ..
+        })) = &mut frame.frame
+    {
+        page.head = 1 << 60;
+    }
+    let report = check(&history.0);
+    assert_eq!(report.verdicts(), [Verdict::Gap]);
+    let shown = report.to_string();
+    assert!(shown.contains("far beyond"), "{shown}");
+}
+
+#[test]
 fn room_nobody_judged_is_not_sound() {
     let mut records = right_history(1, STEPS);
     faults::forget_final_log(&mut records, "red");
@@ -128,5 +166,41 @@ proptest! {
             let report = check(&records);
             prop_assert_eq!(report.verdicts(), vec![verdict], "{}: {}", name, report);
         }
+    }
+
+    #[test]
+    fn answer_that_is_lost_is_counted_apart_as_unknown_and_happened(seed: u64) {
+        let mut records = right_history(seed, STEPS);
+        let before = check(&records).totals;
+        if lose_answer(&mut records, &mut fastrand::Rng::with_seed(seed)).is_some() {
+            let report = check(&records);
+            prop_assert!(report.is_sound(), "{}", report);
+            let mut want = before.clone();
+            want.acked -= 1;
+            want.unknown_happened += 1;
+            prop_assert_eq!(report.totals, want);
+        }
+    }
+
+    #[test]
+    fn command_that_was_never_served_is_counted_apart_as_unknown_and_not_happened(
+        seed: u64,
+        which in 0..3,
+    ) {
+        let mut records = right_history(seed, STEPS);
+        let before = check(&records).totals;
+        let never = match which {
+            0 => command::send("red", "never served", "never served"),
+            1 => command::edit("red", 2, "never served"),
+            _ => command::react("red", 2, "never served"),
+        };
+        ask_at_rest(&mut records, 1, never, |_| None);
+        let report = check(&records);
+        prop_assert!(report.is_sound(), "{}", report);
+        let mut want = before.clone();
+        want.records += 2;
+        want.changes += 1;
+        want.unknown_not_happened += 1;
+        prop_assert_eq!(report.totals, want);
     }
 }

@@ -2,14 +2,15 @@
 
 mod attempts;
 mod events;
+mod unchanged;
 
 use std::collections::HashMap;
 
 use super::{
     content::{Key, Kind},
-    facts::{Disorder, Facts, FinalRead, Known, Operation, Outcome},
+    facts::{Facts, FinalRead, Known, Operation, Outcome, Unchanged},
     judged::Judged,
-    log::RoomLog,
+    log::{Entry, RoomLog},
     names::Names,
     report::{Report, Verdict, Violation},
 };
@@ -23,10 +24,12 @@ pub(super) fn judge(facts: Facts, report: &mut Report) -> Judged {
     for (number, room) in (0..).zip(facts.by_room) {
         let name = facts.rooms.name(number);
         let Some(read) = room.read else {
-            let acked = room.operations.iter().any(|operation| {
-                matches!(operation.outcome, Outcome::Appended { offset: 1.., .. })
-            });
-            if acked {
+            let acked = |operation: &Operation| match operation.outcome {
+                Outcome::Appended { offset, .. } => offset > 0,
+                Outcome::Done => operation.change.kind == Kind::Open,
+                Outcome::Unknown | Outcome::Refused { .. } | Outcome::Elsewhere => false,
+            };
+            if room.operations.iter().any(acked) {
                 report.unjudged_rooms.push(name.to_owned());
             }
             logs.push(None);
@@ -34,7 +37,7 @@ pub(super) fn judge(facts: Facts, report: &mut Report) -> Judged {
         };
         let mut judge = RoomJudge::new(name, &facts.people, read, &room.operations, report);
         judge.known = room.known;
-        let log = judge.judge();
+        let log = judge.judge(&room.unchanged);
         report.totals.rooms += 1;
         report.totals.log_events += log.head();
         logs.push(Some(log));
@@ -65,6 +68,8 @@ struct RoomJudge<'a> {
     /// Where each named message is.
     named_at: HashMap<Key, u64>,
     known: Known,
+    /// Whether its opening was acknowledged.
+    opened: bool,
     /// When the newest operation began of those whose events were found so far.
     newest: u64,
 }
@@ -77,13 +82,9 @@ impl<'a> RoomJudge<'a> {
         operations: &'a [Operation],
         report: &'a mut Report,
     ) -> Self {
-        for (offset, disorder) in &read.disorder {
-            let (verdict, what) = match disorder {
-                Disorder::Repeated => (Verdict::Duplicate, "twice in one page of the final log"),
-                Disorder::StepsBack => (Verdict::Reordered, "out of order in the final log"),
-            };
-            report.in_log(verdict, name, format!("offset {offset} {what}"));
-        }
+        let opens = |operation: &Operation| {
+            operation.change.kind == Kind::Open && operation.outcome == Outcome::Done
+        };
         let log = RoomLog::new(read);
         let mut judge = Self {
             name,
@@ -97,6 +98,7 @@ impl<'a> RoomJudge<'a> {
             with_offset: Lists::new(operations),
             named_at: HashMap::new(),
             known: Known::default(),
+            opened: operations.iter().any(opens),
             newest: 0,
             log,
         };
@@ -122,7 +124,13 @@ impl<'a> RoomJudge<'a> {
         judge
     }
 
-    fn judge(mut self) -> RoomLog {
+    fn judge(mut self, unchanged: &[Unchanged]) -> RoomLog {
+        let begins = self.log.entry(1).and_then(Entry::kind);
+        if self.opened && begins != Some(Kind::Open) {
+            let what = "its opening was acknowledged, and the log does not begin with it";
+            self.log.lost.insert(1);
+            self.wrong(Verdict::Lost, what.to_owned());
+        }
         if let Some(head) = self.log.cut_at {
             let what = format!("it says that it goes on far beyond offset {head}, and it does not");
             self.wrong(Verdict::Gap, what);
@@ -130,7 +138,11 @@ impl<'a> RoomJudge<'a> {
         for offset in 1..=self.log.head() {
             self.event(offset);
         }
-        for (offset, user) in std::mem::take(&mut self.log.members.needless) {
+        let mut needless = std::mem::take(&mut self.log.members.needless);
+        if self.log.wrong {
+            needless.clear();
+        }
+        for (offset, user) in needless {
             let entry = self.log.entry(offset);
             let described = entry.map(|entry| entry.describe(offset, self.people));
             let what = format!(
@@ -144,6 +156,9 @@ impl<'a> RoomJudge<'a> {
             self.operation(index, operation);
         }
         self.log.seal();
+        for told in unchanged {
+            self.unchanged(told);
+        }
         self.log
     }
 

@@ -16,7 +16,7 @@ mod streams;
 use fastrand::Rng;
 
 use crate::{checker::Verdict, history::Record};
-pub(super) use places::forget_final_log;
+pub(super) use places::{ask_at_rest, forget_final_log, lose_answer};
 
 /// What is wrong, as what it must be judged, and how it is done.
 pub(super) type Fault = (

@@ -11,8 +11,7 @@ impl RoomJudge<'_> {
     /// Who asked for the event at this offset?
     pub(super) fn event(&mut self, offset: u64) {
         let Some(entry) = self.log.entry(offset).copied() else {
-            // If it was acknowledged, it is lost, and that is said instead.
-            if self.acked(offset).next().is_none() {
+            if !self.is_promised(offset) {
                 self.wrong(
                     Verdict::Gap,
                     format!("offset {offset} is missing in the final log"),
@@ -23,7 +22,10 @@ impl RoomJudge<'_> {
         let described = || entry.describe(offset, self.people);
         let Some(made) = entry.change else {
             let what = format!("{}: an event without content", described());
-            return self.wrong(Verdict::Phantom, what);
+            if !self.is_promised(offset) {
+                self.wrong(Verdict::Phantom, what);
+            }
+            return;
         };
         let fits = |index: &usize| self.operations[*index].change.fits(&made);
         let acked = self.acked(offset).find(fits);
@@ -63,6 +65,12 @@ impl RoomJudge<'_> {
         self.newest = self.newest.max(began);
         let text = self.operations[index].change.text;
         self.log.explain(offset, began, text.filter(|_| !unclear));
+    }
+
+    /// Whether something was acknowledged there. If it is not what the log holds, it is lost, and that
+    /// is said instead of what the log holds.
+    fn is_promised(&self, offset: u64) -> bool {
+        self.acked(offset).next().is_some() || (offset == 1 && self.opened)
     }
 
     /// The first operation without an answer that names an offset that may have become this.

@@ -8,12 +8,42 @@ use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::
 use super::{Fault, places::*};
 use crate::{
     checker::Verdict,
-    client::Command,
+    client::{Command, command},
     history::Record,
     replica::target,
 };
 
 pub(super) const FAULTS: &[Fault] = &[
+    (
+        "told as so already, and it was not",
+        Verdict::Lost,
+        told_as_so_already,
+    ),
+    (
+        "opening missing in the log",
+        Verdict::Lost,
+        opening_without_content,
+    ),
+    (
+        "reaction twice in the log",
+        Verdict::Duplicate,
+        reacted_twice,
+    ),
+    (
+        "refused message in the log",
+        Verdict::Phantom,
+        refused_in_log,
+    ),
+    (
+        "event without content",
+        Verdict::Phantom,
+        unacked_without_content,
+    ),
+    (
+        "one client id for two texts",
+        Verdict::Conflict,
+        retry_with_another_text,
+    ),
     (
         "acked event missing in the log",
         Verdict::Lost,
@@ -159,6 +189,13 @@ fn ghost_in_log(records: &mut Vec<Record>, _: &mut Rng) -> Option<()> {
 }
 
 fn unacked_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let (room, offset) = pick(&unacked_marks(records), random)?;
+    remove_from_final_log(records, room, offset);
+    Some(())
+}
+
+/// Edits, deletes and reactions that are in a log, not at its end, and were never acknowledged.
+fn unacked_marks(records: &[Record]) -> Vec<(&'static str, u64)> {
     let mut found = Vec::new();
     for room in ["blue", "red"] {
         let mut events = final_events(records, room);
@@ -175,9 +212,7 @@ fn unacked_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<
             }
         }
     }
-    let (room, offset) = pick(&found, random)?;
-    remove_from_final_log(records, room, offset);
-    Some(())
+    found
 }
 
 fn retry_elsewhere(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
@@ -203,14 +238,136 @@ fn retry_elsewhere(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
         let Frame::Ack(ack) = frame_mut(&mut records[index]) else {
             return None;
         };
-        let error = v1::Error {
-            id: ack.id.clone(),
-            code: v1::error::Code::Conflict.into(),
-            ..v1::Error::default()
-        };
-        *frame_mut(&mut records[index]) = Frame::Error(error);
+        let id = ack.id.clone();
+        *frame_mut(&mut records[index]) = refusal(id, v1::error::Code::Conflict);
     } else if let Answer::Appended(appended) = answer_mut(&mut records[index]) {
         appended.offset -= 1;
     }
+    Some(())
+}
+
+/// An answer that nothing had to change, at rest: nobody did that to this message.
+fn told_as_so_already(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let stands = |event: &v1::Event| match &event.body {
+        Some(Body::Message(message)) => !message.deleted,
+        _ => false,
+    };
+    let messages: Vec<v1::Event> = final_events(records, "red")
+        .into_iter()
+        .filter(stands)
+        .collect();
+    let message = pick(&messages, random)?;
+    let (room, target) = (&message.room, message.offset);
+    let command = match random.u8(0..3) {
+        0 => command::edit(room, target, "a text that nobody wrote"),
+        1 => command::delete(room, target),
+        _ => command::react(room, target, "an emoji of nobody"),
+    };
+    let told = v1::Appended {
+        room: room.clone(),
+        epoch: 1,
+        ..v1::Appended::default()
+    };
+    ask_at_rest(records, random.u32(0..3), command, |id| {
+        Some(ack(id, Answer::Appended(told)))
+    });
+    Some(())
+}
+
+fn opening_without_content(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let room = ["red", "blue"][random.usize(0..2)];
+    if random.bool() {
+        remove_from_final_log(records, room, 1);
+    } else {
+        remove_content(records, room, 1);
+    }
+    Some(())
+}
+
+fn remove_content(records: &mut [Record], room: &str, offset: u64) {
+    for event in final_pages(records, room).flat_map(|page| &mut page.events) {
+        if event.offset == offset {
+            event.body = None;
+        }
+    }
+}
+
+fn unacked_without_content(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let (room, offset) = pick(&unacked_marks(records), random)?;
+    remove_content(records, room, offset);
+    Some(())
+}
+
+fn reacted_twice(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let once = |event: &v1::Event| match &event.body {
+        Some(Body::ReactionAdded(mark)) => {
+            let asked = command::react(&event.room, mark.target, &mark.emoji);
+            only_asked_once(records, &asked)
+        }
+        _ => false,
+    };
+    let reactions: Vec<v1::Event> = final_events(records, "red")
+        .into_iter()
+        .filter(once)
+        .collect();
+    let twice = pick(&reactions, random)?;
+    append_to_final_log(records, "red", twice);
+    Some(())
+}
+
+fn refused_in_log(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let client = random.u32(0..3);
+    let event = v1::Event {
+        room: "red".to_owned(),
+        epoch: 1,
+        actor: Some(v1::User {
+            id: format!("u{client}"),
+            name: String::new(),
+        }),
+        body: Some(Body::Message(v1::Message {
+            text: "refused".to_owned(),
+            client_id: "refused".to_owned(),
+            ..v1::Message::default()
+        })),
+        ..v1::Event::default()
+    };
+    let send = command::send("red", "refused", "refused");
+    ask_at_rest(records, client, send, |id| {
+        Some(refusal(id, v1::error::Code::Forbidden))
+    });
+    append_to_final_log(records, "red", event);
+    Some(())
+}
+
+/// A message is sent again with its id and another text, and taken for the first.
+fn retry_with_another_text(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let sent = sent(records);
+    let logs = ["red", "blue"].map(|room| final_events(records, room));
+    let mut found = Vec::new();
+    for record in records.iter() {
+        let (Some(Frame::Ack(ack)), Some(appended)) = (frame(record), appended(record)) else {
+            continue;
+        };
+        let Some((_, Command::Send(send))) = sent.get(&(record.client, ack.id.clone())) else {
+            continue;
+        };
+        let mut log = logs[usize::from(appended.room == "blue")].iter();
+        let has_text = log.any(|event| {
+            event.offset == appended.offset
+                && matches!(&event.body, Some(Body::Message(message)) if message.text == send.text)
+        });
+        if has_text && !send.client_id.is_empty() {
+            found.push((record.client, send.client_id.clone(), appended.clone()));
+        }
+    }
+    let (client, client_id, appended) = pick(&found, random)?;
+    let again = command::send(&appended.room, "another text", &client_id);
+    let duplicate = v1::Appended {
+        duplicate: true,
+        ..appended
+    };
+    ask_at_rest(records, client, again, |id| {
+        Some(ack(id, Answer::Appended(duplicate)))
+    });
     Some(())
 }

@@ -43,12 +43,8 @@ fn member_refused(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let Frame::Ack(ack) = frame_mut(&mut records[index]) else {
         return None;
     };
-    let error = v1::Error {
-        id: ack.id.clone(),
-        code: v1::error::Code::NotMember.into(),
-        ..v1::Error::default()
-    };
-    *frame_mut(&mut records[index]) = Frame::Error(error);
+    let id = ack.id.clone();
+    *frame_mut(&mut records[index]) = refusal(id, v1::error::Code::NotMember);
     Some(())
 }
 

@@ -162,3 +162,82 @@ pub(super) fn followed_deliveries(records: &[Record]) -> Vec<(usize, usize)> {
         })
         .collect()
 }
+
+/// Where all clients are connected and at rest: the judge comes next.
+pub(super) fn rest(records: &[Record]) -> usize {
+    let judge = judge_client(records);
+    let mut clients = records.iter().map(|record| record.client);
+    clients.position(|client| client == judge).unwrap()
+}
+
+/// At rest, a client asks for something more and is answered, or given up.
+pub(in crate::checker::tests) fn ask_at_rest(
+    records: &mut Vec<Record>,
+    client: u32,
+    command: Command,
+    answer: impl FnOnce(String) -> Option<Frame>,
+) {
+    let rest = rest(records);
+    let id = format!("asked-at-rest-{rest}");
+    let frame = v1::ClientFrame {
+        id: id.clone(),
+        command: Some(command),
+    };
+    let answer = match answer(id.clone()) {
+        Some(frame) => What::Received(Box::new(v1::ServerFrame { frame: Some(frame) })),
+        None => What::GaveUp { id },
+    };
+    let before = &records[..rest];
+    let session = before.iter().rev().find(|record| record.client == client);
+    let (session, at) = (session.unwrap().session, records[rest - 1].at);
+    for (number, what) in [What::Sent(Box::new(frame)), answer]
+        .into_iter()
+        .enumerate()
+    {
+        let record = Record {
+            at,
+            client,
+            session,
+            what,
+        };
+        records.insert(rest + number, record);
+    }
+}
+
+pub(super) fn ack(id: String, answer: Answer) -> Frame {
+    let result = Some(answer);
+    Frame::Ack(v1::Ack { id, result })
+}
+
+pub(super) fn refusal(id: String, code: v1::error::Code) -> Frame {
+    Frame::Error(v1::Error {
+        id,
+        code: code.into(),
+        ..v1::Error::default()
+    })
+}
+
+/// Whether exactly one record asks for this.
+pub(super) fn only_asked_once(records: &[Record], wanted: &Command) -> bool {
+    let mut asked = records.iter().filter(|record| {
+        matches!(&record.what, What::Sent(frame) if frame.command.as_ref() == Some(wanted))
+    });
+    asked.next().is_some() && asked.next().is_none()
+}
+
+/// An acknowledgement never comes.
+pub(in crate::checker::tests) fn lose_answer(
+    records: &mut [Record],
+    random: &mut Rng,
+) -> Option<()> {
+    let found = places(records, |_, record| {
+        appended(record).is_some_and(|appended| !appended.duplicate)
+    });
+    let index = pick(&found, random)?;
+    let Frame::Ack(ack) = frame_mut(&mut records[index]) else {
+        return None;
+    };
+    let id = std::mem::take(&mut ack.id);
+    records[index].what = What::GaveUp { id };
+    Some(())
+}

@@ -1,15 +1,44 @@
 //! What can be wrong in what clients are told when they ask, and in what they end with.
 
 use fastrand::Rng;
-use rookery_proto::v1::{ack::Result as Answer, server_frame::Frame};
+use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::Frame};
 
 use super::{Fault, places::*};
 use crate::{
     checker::Verdict,
+    client::Command,
     history::{Record, What},
+    replica::target,
 };
 
 pub(super) const FAULTS: &[Fault] = &[
+    (
+        "event twice in a page",
+        Verdict::Duplicate,
+        page_event_twice,
+    ),
+    ("page out of order", Verdict::Reordered, page_out_of_order),
+    ("page that ends early", Verdict::Gap, page_cut),
+    (
+        "page under another epoch",
+        Verdict::Phantom,
+        page_epoch_changed,
+    ),
+    (
+        "page with a reaction of nobody",
+        Verdict::Divergent,
+        page_message_changed,
+    ),
+    (
+        "page of a former head",
+        Verdict::Stale,
+        page_of_a_former_head,
+    ),
+    (
+        "cursor answered lower than asked",
+        Verdict::CursorBackwards,
+        cursor_below_the_asked,
+    ),
     ("hole in a page", Verdict::Gap, page_event_missing),
     (
         "cursor told lower",
@@ -145,6 +174,144 @@ fn head_lowered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
         room.member_count = u32::try_from(log.members.count(lower)).unwrap();
         summary.unread = log.unread(user, summary.cursor, lower);
         summary.head = lower;
+    }
+    Some(())
+}
+
+/// Pages of so many events, the judge's too.
+fn pages(records: &[Record], least: usize) -> Vec<usize> {
+    places(
+        records,
+        |_, record| matches!(answer(record), Some(Answer::History(page)) if page.events.len() >= least),
+    )
+}
+
+fn page_mut(record: &mut Record) -> &mut v1::HistoryPage {
+    match answer_mut(record) {
+        Answer::History(page) => page,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn page_event_twice(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let index = pick(&pages(records, 2), random)?;
+    let events = &mut page_mut(&mut records[index]).events;
+    let twice = random.usize(0..events.len());
+    events.insert(twice, events[twice].clone());
+    Some(())
+}
+
+fn page_out_of_order(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let index = pick(&pages(records, 2), random)?;
+    let events = &mut page_mut(&mut records[index]).events;
+    let early = random.usize(1..events.len());
+    events.swap(early - 1, early);
+    Some(())
+}
+
+/// Pages of clients that asked for the newest events, with their heads and when they asked.
+fn newest_pages(records: &[Record]) -> Vec<(usize, usize)> {
+    let sent = sent(records);
+    let judge = judge_client(records);
+    let found = pages(records, 2).into_iter().filter_map(|index| {
+        let record = &records[index];
+        let Some(Frame::Ack(ack)) = frame(record) else {
+            return None;
+        };
+        let (began, command) = &sent[&(record.client, ack.id.clone())];
+        let newest = matches!(command, Command::History(history) if history.from.is_none());
+        (newest && record.client != judge).then_some((index, *began))
+    });
+    found.collect()
+}
+
+fn page_cut(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let (index, _) = pick(&newest_pages(records), random)?;
+    page_mut(&mut records[index]).events.pop();
+    Some(())
+}
+
+fn page_epoch_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let judge = judge_client(records);
+    let mut found = pages(records, 1);
+    found.retain(|index| records[*index].client != judge);
+    let index = pick(&found, random)?;
+    let events = &mut page_mut(&mut records[index]).events;
+    let changed = random.usize(0..events.len());
+    events[changed].epoch += 1;
+    Some(())
+}
+
+fn page_message_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let judge = judge_client(records);
+    let mut found = Vec::new();
+    for index in pages(records, 1) {
+        let Some(Answer::History(page)) = answer(&records[index]) else {
+            continue;
+        };
+        let stands = page.events.iter().position(
+            |event| matches!(&event.body, Some(Body::Message(message)) if !message.deleted),
+        );
+        if let Some(stands) = stands.filter(|_| records[index].client != judge) {
+            found.push((index, stands));
+        }
+    }
+    let (index, stands) = pick(&found, random)?;
+    if let Some(Body::Message(message)) = &mut page_mut(&mut records[index]).events[stands].body {
+        message.reactions.push(v1::Reaction {
+            emoji: "an emoji of nobody".to_owned(),
+            users: vec!["u0".to_owned()],
+        });
+    }
+    Some(())
+}
+
+/// A page of the newest events without the last, which somebody knew before it was asked for.
+fn page_of_a_former_head(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let mut found = newest_pages(records);
+    found.retain(|(index, began)| {
+        let Some(Answer::History(page)) = answer(&records[*index]) else {
+            return false;
+        };
+        // A mark on one of the others would change how that one stands.
+        let marked = page.events.last().and_then(|last| last.body.as_ref());
+        let marked = marked.map_or(0, target);
+        let alone = page.events.iter().all(|event| event.offset != marked);
+        let known = records[..*began].iter().any(|earlier| {
+            let delivered = event(earlier).map(|event| (&event.room, event.offset));
+            let acked = appended(earlier).map(|acked| (&acked.room, acked.offset));
+            delivered.or(acked) == Some((&page.room, page.head))
+        });
+        alone && known
+    });
+    let (index, _) = pick(&found, random)?;
+    let page = page_mut(&mut records[index]);
+    page.events.pop();
+    page.head -= 1;
+    Some(())
+}
+
+fn cursor_below_the_asked(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let log = judged(records);
+    let sent = sent(records);
+    let mut found = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        let (Some(Frame::Ack(ack)), Some(Answer::Cursor(cursor))) = (frame(record), answer(record))
+        else {
+            continue;
+        };
+        let (_, command) = &sent[&(record.client, ack.id.clone())];
+        if matches!(command, Command::MarkRead(read) if read.offset == cursor.offset && read.offset > 0)
+        {
+            found.push(index);
+        }
+    }
+    let index = pick(&found, random)?;
+    let (user, at) = (log.user(&records[index])?, records[index].at);
+    if let Answer::Cursor(cursor) = answer_mut(&mut records[index]) {
+        let log = log.log(&cursor.room)?;
+        cursor.offset -= 1;
+        cursor.unread = log.unread(user, cursor.offset, log.head_possible_at(at));
     }
     Some(())
 }

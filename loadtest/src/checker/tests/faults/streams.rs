@@ -1,15 +1,19 @@
 //! What can be wrong in what a session is sent by itself, and in the order of its answers.
 
 use fastrand::Rng;
-use rookery_proto::v1::{ack::Result as Answer, event::Body, server_frame::Frame};
+use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::Frame};
 
 use super::{Fault, places::*};
 use crate::{
     checker::Verdict,
+    client::Command,
     history::{Record, What},
 };
 
 pub(super) const FAULTS: &[Fault] = &[
+    ("hole in a join", Verdict::Gap, join_event_missing),
+    ("join that ends early", Verdict::Gap, join_cut),
+    ("void event delivered", Verdict::Phantom, void_delivered),
     (
         "delivered twice in a session",
         Verdict::Duplicate,
@@ -126,5 +130,67 @@ fn delivery_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let joined = before.is_some_and(|joined| joined.session == records[index].session);
     joined.then_some(())?;
     records.remove(index);
+    Some(())
+}
+
+/// Joins that resume, with so many events.
+fn resumes(records: &[Record], least: usize) -> Vec<usize> {
+    let sent = sent(records);
+    places(records, |_, record| {
+        let (Some(Frame::Ack(ack)), Some(Answer::Joined(joined))) = (frame(record), answer(record))
+        else {
+            return false;
+        };
+        let (_, command) = &sent[&(record.client, ack.id.clone())];
+        let resumes = matches!(
+            command,
+            Command::Join(v1::Join {
+                from: Some(v1::join::From::AfterOffset(_)),
+                ..
+            })
+        );
+        resumes && !joined.reset && joined.events.len() >= least
+    })
+}
+
+fn join_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let index = pick(&resumes(records, 2), random)?;
+    if let Answer::Joined(joined) = answer_mut(&mut records[index]) {
+        let missing = random.usize(0..joined.events.len() - 1);
+        joined.events.remove(missing);
+    }
+    Some(())
+}
+
+fn join_cut(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let index = pick(&resumes(records, 1), random)?;
+    if let Answer::Joined(joined) = answer_mut(&mut records[index]) {
+        joined.events.pop();
+    }
+    Some(())
+}
+
+/// At its end a client is shown an event behind the log's last one: it did not outlive its owner.
+fn void_delivered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
+    let closed = places(&records[rest(records)..], |_, record| {
+        matches!(record.what, What::Closed(_))
+    });
+    let index = rest(records) + pick(&closed, random)?;
+    let mut void = final_events(records, "red").pop()?;
+    void.offset += 1;
+    void.body = Some(Body::Message(v1::Message {
+        text: "void".to_owned(),
+        client_id: "void".to_owned(),
+        ..v1::Message::default()
+    }));
+    let frame = v1::ServerFrame {
+        frame: Some(Frame::Event(void)),
+    };
+    let what = What::Received(Box::new(frame));
+    let record = Record {
+        what,
+        ..records[index]
+    };
+    records.insert(index, record);
     Some(())
 }
