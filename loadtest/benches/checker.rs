@@ -8,9 +8,13 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "for people to read")]
 
-use std::{fs, process, time::Duration};
+use std::{process, time::Duration};
 
-use rookery_loadtest::{bench::MadeHistory, checker, server::cpu_time};
+use rookery_loadtest::{
+    bench::MadeHistory,
+    checker,
+    server::{cpu_time, peak_memory_bytes},
+};
 
 const SIZES: [u64; 2] = [100_000, 1_000_000];
 /// Few, so that rooms grow with the history and what is not linear in a room shows.
@@ -66,8 +70,5 @@ fn used() -> Duration {
 
 /// The most memory this process ever had.
 fn peak_mib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
+    peak_memory_bytes(process::id()).unwrap_or_default() >> 20
 }

@@ -5,6 +5,7 @@ mod floor;
 mod interrupts;
 mod light;
 mod load;
+mod make;
 mod measuring;
 mod plan;
 mod record;
@@ -35,7 +36,7 @@ const INTERRUPTED: u8 = 130;
 /// Does it lose anything?   `verify` runs clients that do everything at random while servers are
 /// killed, paused and cut off by a plan, reads all logs at the end, and judges everything that
 /// anybody was told. `record` does it against a server of yours (kill it meanwhile as you like);
-/// `check` judges a history file again.
+/// `check` judges a history file again, `make` writes one of any length.
 ///
 /// A history is sound when every acknowledged event is in its room's log once, at its offset, with
 /// its content; nothing is in the log or was delivered that nobody asked for; every stream and
@@ -71,6 +72,9 @@ enum Subcommands {
         /// The file, as `record` or a test wrote it.
         history: PathBuf,
     },
+    /// Write a right history of any length, to see what judging one costs.
+    #[command(after_help = make::EXAMPLE)]
+    Make(make::Arguments),
     /// Run a workload against a server, write the history, and judge it.
     ///
     /// Many clients send, edit, delete, react, read, list, leave and come back at random, reconnect
@@ -209,6 +213,7 @@ pub(crate) async fn run() -> ExitCode {
     };
     match cli.command {
         Subcommands::Check { history } => record::check(&history),
+        Subcommands::Make(arguments) => make::run(&arguments),
         Subcommands::Record(arguments) => record::run(arguments).await,
         Subcommands::Verify(arguments) => verify::run(arguments).await,
         Subcommands::Load(arguments) => load::run(arguments).await,

@@ -20,7 +20,7 @@ use crate::{
     limits::{POLL_INTERVAL, READY_DEADLINE, TERMINATE_DEADLINE},
 };
 pub use admin::{AdminError, metrics_text};
-pub use process::{Signal, cpu_time, memory_bytes, send_signal};
+pub use process::{Signal, cpu_time, memory_bytes, peak_memory_bytes, send_signal};
 
 /// How to start a server.
 #[derive(Clone, Debug)]

@@ -66,6 +66,28 @@ fn check_tells_sound_from_unsound_from_unreadable() {
     assert!(words.contains("history header"), "{words}");
 }
 
+#[test]
+fn made_history_is_judged_sound_from_its_file_and_says_what_that_cost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made.jsonl");
+    let out = path.to_str().unwrap();
+    let (code, said) = words(run(&["make", "--operations", "2000", "--out", out]));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(" records in "), "{said}");
+    let (code, said) = words(run(&["check", out]));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\nsound\n"), "{said}");
+    for word in ["judged ", " bytes each in ", " MiB of memory"] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    let nowhere = dir.path().join("none").join("made.jsonl");
+    let (code, said) = words(run(&["make", "--out", nowhere.to_str().unwrap()]));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("cannot use history file"), "{said}");
+    let refused = run(&["make", "--operations", "0", "--out", out]);
+    assert_eq!(refused.status.code(), Some(64));
+}
+
 /// A run in which so many deliveries were lost, as its file stands.
 fn result(path: &Path, lost: u64) {
     let scenario = Scenario::load("hot-room", &[]).unwrap();

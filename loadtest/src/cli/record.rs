@@ -1,11 +1,12 @@
 //! `record` and `check`: a random workload, its history, and the judgement.
 
 use std::{
+    fs,
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -13,6 +14,8 @@ use rookery_loadtest::{
     checker::{self, Report},
     client::ServerAddress,
     history::{Header, HistoryWriter},
+    server::peak_memory_bytes,
+    shown::number,
     workload::{Progress, Workload},
 };
 
@@ -60,9 +63,22 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
 pub(crate) fn check(history: &Path) -> ExitCode {
+    let began = Instant::now();
     match checker::check_file(history) {
-        Ok(report) => verdict(&report),
+        Ok(report) => {
+            let bytes = fs::metadata(history).map_or(0, |file| file.len());
+            let lines = report.totals.records + 1;
+            say(&format!(
+                "judged {} lines of {} bytes each in {:.1} s, with at most {} MiB of memory",
+                number(lines as f64),
+                bytes / lines,
+                began.elapsed().as_secs_f64(),
+                peak_memory_bytes(process::id()).unwrap_or_default() >> 20
+            ));
+            verdict(&report)
+        }
         Err(error) => {
             complain(&error);
             BAD_INPUT.into()

@@ -1,6 +1,7 @@
 //! Appends records.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -27,6 +28,29 @@ struct Inner {
     sink: Sink,
     failed: Option<HistoryError>,
     records: u64,
+}
+
+impl Inner {
+    fn append(&mut self, record: Cow<'_, Record>) {
+        self.records += 1;
+        if self.failed.is_some() {
+            return;
+        }
+        let outcome = match &mut self.sink {
+            Sink::Memory(records) => {
+                records.push(record.into_owned());
+                Ok(())
+            }
+            Sink::File { path, file } => serde_json::to_writer(&mut *file, &*record)
+                .map_err(std::io::Error::from)
+                .and_then(|()| file.write_all(b"\n"))
+                .map_err(|source| HistoryError::Io {
+                    path: path.clone(),
+                    source,
+                }),
+        };
+        self.failed = outcome.err();
+    }
 }
 
 #[derive(Debug)]
@@ -79,30 +103,17 @@ impl HistoryWriter {
     pub fn record(&self, client: u32, session: u32, what: What) {
         let mut inner = self.lock();
         let at = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let record = Record {
+        inner.append(Cow::Owned(Record {
             at,
             client,
             session,
             what,
-        };
-        inner.records += 1;
-        if inner.failed.is_some() {
-            return;
-        }
-        let outcome = match &mut inner.sink {
-            Sink::Memory(records) => {
-                records.push(record);
-                Ok(())
-            }
-            Sink::File { path, file } => serde_json::to_writer(&mut *file, &record)
-                .map_err(std::io::Error::from)
-                .and_then(|()| file.write_all(b"\n"))
-                .map_err(|source| HistoryError::Io {
-                    path: path.clone(),
-                    source,
-                }),
-        };
-        inner.failed = outcome.err();
+        }));
+    }
+
+    /// Appends a record that has its time already.
+    pub fn append(&self, record: &Record) {
+        self.lock().append(Cow::Borrowed(record));
     }
 
     /// How many records there are.

@@ -58,13 +58,28 @@ pub fn send_signal(pid: u32, signal: Signal) -> io::Result<()> {
 /// # Errors
 /// There is no such process.
 pub fn memory_bytes(pid: u32) -> io::Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most resident memory a process ever had, in bytes.
+///
+/// # Errors
+/// There is no such process.
+pub fn peak_memory_bytes(pid: u32) -> io::Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, field: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
         .map(|kibibytes| kibibytes * 1024)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no VmRSS: the process ended"))
+        .ok_or_else(|| {
+            let ended = format!("no {field} the process ended");
+            io::Error::new(io::ErrorKind::InvalidData, ended)
+        })
 }
 
 /// Processor time of a process, user and system, to within 10 ms.
