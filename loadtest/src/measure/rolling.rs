@@ -78,7 +78,7 @@ pub async fn rolling(setting: &Setting) -> Result<Measured> {
         // What was told late is told by now.
         at_rest(&cluster).await?;
         watchers.shutdown().await;
-        progress.stop();
+        progress.finish();
         times
     };
     let running = workload.run(&addresses[0], &history, &progress);

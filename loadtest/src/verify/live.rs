@@ -130,23 +130,21 @@ impl fmt::Display for Live {
         if let Some(lasting) = state.lasting {
             write!(f, " of {}", clock(lasting))?;
         }
+        writeln!(f, "  window {}, {rate} acks/s", state.window)?;
+        writeln!(f, "{}", state.progress)?;
         let all: u64 = state.faults.values().sum();
-        write!(
-            f,
-            "  window {}, {rate} acks/s: {}",
-            state.window, state.progress
-        )?;
-        write!(f, "\nfaults {all}")?;
-        for (kind, count) in &state.faults {
-            write!(f, ", {kind} {count}")?;
-        }
-        if let Some((kind, since)) = &state.under_way {
-            write!(f, "; {kind} for {:.1} s now", since.elapsed().as_secs_f64())?;
-        }
+        let kinds = state.faults.iter();
+        let kinds = kinds.map(|(kind, count)| format!("{kind} {count}"));
+        let under_way = state.under_way.map(|(kind, since)| {
+            let seconds = since.elapsed().as_secs_f64();
+            format!("{kind} for {seconds:.1} s now")
+        });
+        let faults = std::iter::once(format!("faults {all}")).chain(kinds);
+        wrapped(f, faults.chain(under_way))?;
         let totals = &state.totals;
         write!(
             f,
-            "\n{} windows judged, all sound: {} changes acknowledged, {} events delivered, {} unknown of which {} happened",
+            "\n{} windows judged, all sound: {} changes, {} events delivered, {} unknown ({} happened)",
             state.sound,
             totals.acked,
             totals.delivered,
@@ -160,6 +158,28 @@ impl fmt::Display for Live {
             memory_of(&[std::process::id()]) >> 20
         )
     }
+}
+
+/// Of a line of words: what a narrow terminal shows of one.
+const COLUMNS: usize = 100;
+
+/// Writes words with commas between them, in as many lines as that takes.
+fn wrapped(f: &mut fmt::Formatter<'_>, words: impl Iterator<Item = String>) -> fmt::Result {
+    let mut column = 0;
+    for word in words {
+        let next = column + 2 + word.len();
+        if column == 0 {
+            column = word.len();
+        } else if next > COLUMNS {
+            f.write_str(",\n  ")?;
+            column = 2 + word.len();
+        } else {
+            f.write_str(", ")?;
+            column = next;
+        }
+        f.write_str(&word)?;
+    }
+    Ok(())
 }
 
 #[expect(
@@ -181,4 +201,43 @@ fn clock(time: Duration) -> String {
         seconds / 60 % 60,
         seconds % 60
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picture_shows_the_window_its_faults_and_what_was_judged_before() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = Arc::clone(&told);
+        let live = Live::new(Some(Duration::from_secs(7_200)), move |line| {
+            telling.lock().unwrap().push(line.to_owned());
+        });
+        let progress = Arc::new(Progress::default());
+        live.window(0, &progress, vec![std::process::id()]);
+        live.begins(Kind::KillServer);
+        live.happened(Kind::KillServer, "killed", Vec::new());
+        live.judged(0, &Report::default(), &progress);
+        live.window(1, &progress, vec![std::process::id()]);
+        live.begins(Kind::CutClients);
+        let picture = live.to_string();
+        for words in [
+            " of 2:00:00  window 1, 0 acks/s\ninvoked 0 ",
+            "faults 1, kill-server 1, cut-clients for ",
+            "1 windows judged, all sound",
+            "memory: servers ",
+        ] {
+            assert!(picture.contains(words), "{words} in {picture}");
+        }
+        for kind in Kind::ALL {
+            live.happened(*kind, "happened", Vec::new());
+        }
+        let picture = live.to_string();
+        let longest = picture.lines().map(str::len).max();
+        assert!(longest <= Some(COLUMNS + 1), "{picture}");
+        let told = told.lock().unwrap().join("\n");
+        assert!(told.contains("kill-server: killed"), "{told}");
+        assert!(told.contains("window 0 is sound"), "{told}");
+    }
 }

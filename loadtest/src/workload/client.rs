@@ -134,6 +134,7 @@ impl Worker {
             source: Box::new(source),
         })?;
         self.progress.reconnected();
+        self.progress.resumes_some(self.client.in_flight());
         self.answer_due = Some(Instant::now() + self.workload.answer_deadline);
         Ok(())
     }
@@ -192,12 +193,16 @@ impl Worker {
             return;
         };
         match step {
-            Step::Answered { answer, .. } => {
+            Step::Answered { command, answer } => {
                 self.answer_due = (self.client.in_flight() > 0)
                     .then(|| Instant::now() + self.workload.answer_deadline);
                 match answer {
                     Ok(answer) => {
-                        self.progress.acked_one();
+                        if matches!(&command, Command::Join(join) if join.resume) {
+                            self.progress.resumed_one();
+                        } else {
+                            self.progress.acked_one();
+                        }
                         self.progress.waited(self.served_at.elapsed());
                         self.served_at = Instant::now();
                         if let Answer::Appended(appended) = answer {
@@ -216,7 +221,12 @@ impl Worker {
                 self.progress.unknown_some(before);
                 self.answer_due = None;
             }
-            Step::Notice(_) | Step::Presence(_) | Step::Other => {}
+            // The room may have been asked for again.
+            Step::Notice(_) => {
+                let now = self.client.in_flight();
+                self.progress.resumes_some(now.saturating_sub(before));
+            }
+            Step::Presence(_) | Step::Other => {}
         }
     }
 

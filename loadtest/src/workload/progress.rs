@@ -49,18 +49,12 @@ impl Progress {
             .store(i64::try_from(operations).unwrap_or(i64::MAX), Relaxed);
     }
 
-    /// No further commands: what is in flight is answered, and the run comes to its end. For a
-    /// workload that has begun.
-    pub fn stop(&self) {
-        self.left.store(0, Relaxed);
-    }
-
     /// Takes one of the commands left.
     pub(super) fn take(&self) -> bool {
         self.left.fetch_sub(1, Relaxed) > 0
     }
 
-    /// Ends the work early: no further command is begun, what is open is finished.
+    /// Ends a workload that has begun: no further command is invoked, what is in flight is answered.
     pub fn finish(&self) {
         self.left.store(0, Relaxed);
     }
@@ -81,6 +75,16 @@ impl Progress {
 
     pub(super) fn acked_one(&self) {
         self.acked.fetch_add(1, Relaxed);
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// So many rooms are asked for again where the client stands; nobody chose these commands.
+    pub(super) fn resumes_some(&self, count: usize) {
+        self.open
+            .fetch_add(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    pub(super) fn resumed_one(&self) {
         self.open.fetch_sub(1, Relaxed);
     }
 
