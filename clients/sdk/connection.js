@@ -87,6 +87,8 @@ export class RookeryError extends Error {
 export function closeAction(code) {
   if (code === 1001 || code === 1006 || code === 1011 || code === 1012) return 'resume';
   if (code >= 4000 && code <= 4099) return 'resume';
+  // No token in time: the network was slow, the token is not at fault.
+  if (code === 4102) return 'resume';
   if (code >= 4100 && code <= 4199) return 'newToken';
   return 'stop';
 }

@@ -3,7 +3,7 @@
 //! | range | the client |
 //! |---|---|
 //! | 4000-4099 | reconnects (with backoff) and resumes |
-//! | 4100-4199 | gets a new token, reconnects and resumes |
+//! | 4100-4199 | gets a new token, reconnects and resumes; after 4102 the same token will do |
 //! | 4200-4299 | does not reconnect |
 //!
 //! Of the standard codes, 1001, 1006, 1011 and 1012 mean reconnect; 1002, 1003, 1007 and 1009 do not.
@@ -57,6 +57,20 @@ pub enum Reconnect {
     Never,
 }
 
+impl Reconnect {
+    /// What to do after a close with this number, which need not be one of ours.
+    #[must_use]
+    pub const fn after(number: u16) -> Self {
+        match number {
+            1001 | 1006 | 1011 | 1012 | 4000..=4099 => Self::Resume,
+            // Its token is not at fault: the network was slow, or the client was.
+            4102 => Self::Resume,
+            4100..=4199 => Self::NewToken,
+            _ => Self::Never,
+        }
+    }
+}
+
 impl CloseCode {
     /// Every code the server sends.
     pub const ALL: [Self; 15] = [
@@ -108,11 +122,7 @@ impl CloseCode {
     /// What the client is to do.
     #[must_use]
     pub const fn reconnect(self) -> Reconnect {
-        match self.number() {
-            1001 | 1006 | 1011 | 1012 | 4000..=4099 => Reconnect::Resume,
-            4100..=4199 => Reconnect::NewToken,
-            _ => Reconnect::Never,
-        }
+        Reconnect::after(self.number())
     }
 }
 

@@ -6,6 +6,20 @@ import { test } from 'node:test';
 import { BACKOFF_MAX_MS, backoffMs, closeAction } from '../connection.js';
 import { ada, event, joinedSandbox, message, messages, sandbox, settled } from './sandbox.js';
 
+/** A sandbox whose server refused the resume of the room for good. */
+async function sandboxWithLostRoom() {
+  const box = await joinedSandbox({ head: 0 });
+  const problems = [];
+  box.client.on('problem', (problem) => problems.push(problem));
+  box.server.socket.end(1006);
+  await box.clock.pass(1_000);
+  await box.server.welcome();
+  box.server.socket.refuse(box.server.socket.of('join')[0], { code: 'FORBIDDEN' });
+  await settled();
+  assert.equal(box.room.state, 'lost');
+  return { ...box, problems };
+}
+
 test('backoff stays between nothing and a ceiling that doubles', () => {
   const ceilings = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
   for (const [attempt, ceiling] of ceilings.entries()) {
@@ -17,7 +31,7 @@ test('backoff stays between nothing and a ceiling that doubles', () => {
 });
 
 test('close codes say what to do', () => {
-  for (const code of [1001, 1006, 1011, 1012, 4000, 4001, 4099]) assert.equal(closeAction(code), 'resume');
+  for (const code of [1001, 1006, 1011, 1012, 4000, 4001, 4099, 4102]) assert.equal(closeAction(code), 'resume');
   for (const code of [4100, 4101, 4199]) assert.equal(closeAction(code), 'newToken');
   for (const code of [1000, 1002, 1003, 1007, 1009, 1013, 4200, 4201, 4299, 3000]) {
     assert.equal(closeAction(code), 'stop');
@@ -301,13 +315,7 @@ test('rooms that are found by themselves are resumed, not joined', async () => {
 });
 
 test('a join without an answer asks to be let in again after the reconnect', async () => {
-  const { client, server, clock, room } = await joinedSandbox({ head: 0 });
-  server.socket.end(1006);
-  await clock.pass(1_000);
-  await server.welcome();
-  server.socket.refuse(server.socket.of('join')[0], { code: 'FORBIDDEN' });
-  await settled();
-  assert.equal(room.state, 'lost');
+  const { client, server, clock } = await sandboxWithLostRoom();
   const asked = assert.rejects(client.join('r'), { code: 'DISCONNECTED' });
   await settled();
   server.socket.end(1006);
@@ -363,15 +371,7 @@ test('the event of the own leave ends the room here', async () => {
 });
 
 test('a room that refuses the resume for good is lost, the others go on', async () => {
-  const { client, server, clock, room } = await joinedSandbox({ head: 0 });
-  const problems = [];
-  client.on('problem', (problem) => problems.push(problem));
-  server.socket.end(1006);
-  await clock.pass(1_000);
-  await server.welcome();
-  server.socket.refuse(server.socket.of('join')[0], { code: 'FORBIDDEN' });
-  await settled();
-  assert.equal(room.state, 'lost');
+  const { problems } = await sandboxWithLostRoom();
   assert.equal(problems.length, 1);
 });
 

@@ -51,11 +51,7 @@ impl Closed {
     /// What the client is to do now. A connection cut without a close frame is resumed.
     #[must_use]
     pub fn reconnect(&self) -> Reconnect {
-        match self.code {
-            None | Some(1001 | 1006 | 1011 | 1012 | 4000..=4099) => Reconnect::Resume,
-            Some(4100..=4199) => Reconnect::NewToken,
-            Some(_) => Reconnect::Never,
-        }
+        self.code.map_or(Reconnect::Resume, Reconnect::after)
     }
 }
 
