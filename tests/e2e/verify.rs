@@ -1,15 +1,14 @@
-//! `rookery-loadtest verify` on one process: faults happen, and everything is sound.
+//! `rookery-loadtest verify` as people call it: the faults happen, everything is sound, and what
+//! was kept is judged again, and found wrong once it is made so.
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    process::{Command, Output},
 };
 
-use anyhow::Result;
-use rookery_loadtest::{
-    checker,
-    verify::{self, Kind, Live, Parts, Plan, Run},
-};
+use anyhow::{Context as _, Result};
+use rookery_loadtest::history::{HistoryReader, HistoryWriter, Purpose, Record, What};
+use rookery_proto::v1::{ack::Result as Answer, server_frame::Frame};
 use tempfile::TempDir;
 
 const PLAN: &str = r#"
@@ -40,48 +39,105 @@ list = ["kill-server", "cut-clients", "stop-server"]
 faults = 2
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn faults_of_a_plan_happen_in_order_and_every_window_is_sound_and_can_be_judged_again()
--> Result<()> {
-    let folder = TempDir::new()?;
-    let parts = Parts {
-        rookery: env!("CARGO_BIN_EXE_rookery").into(),
-        nats_server: "no-nats-server".into(),
-        database: None,
+/// The tool's own program, which `cargo test --workspace` builds beside the server.
+fn tool(arguments: &[&str]) -> Result<Output> {
+    let tool = super::binary().with_file_name("rookery-loadtest");
+    let output = Command::new(&tool).args(arguments).output();
+    output.with_context(|| {
+        let tool = tool.display();
+        format!("cargo build -p rookery-loadtest builds {tool}")
+    })
+}
+
+fn words(output: &Output) -> String {
+    let words = [&output.stderr[..], &output.stdout].concat();
+    String::from_utf8_lossy(&words).into_owned()
+}
+
+#[test]
+fn faults_of_a_plan_happen_in_order_and_its_histories_are_sound_until_one_is_broken() -> Result<()>
+{
+    let dir = TempDir::new()?;
+    let path = |name: &str| -> Result<String> {
+        let path = dir.path().join(name).into_os_string().into_string();
+        path.ok().context("a path of text")
     };
-    let plan = Plan::parse("short", PLAN)?;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&told);
-    let live = Live::new(None, move |line| {
-        telling.lock().unwrap().push(line.to_owned());
-    });
-    let run = Run {
-        name: "short",
-        plan: &plan,
-        parts: &parts,
-        seed: 5,
-        folder: folder.path(),
-        lasting: None,
-        keep: true,
-    };
-    let summary = verify::run(run, &live).await?;
-    assert_eq!(
-        summary.faults,
-        [Kind::KillServer, Kind::CutClients, Kind::StopServer]
-    );
-    assert_eq!(summary.windows, 2);
-    assert!(summary.totals.acked > 50, "{summary}");
-    assert!(summary.totals.statuses > 8, "{:?}", summary.totals);
-    let told = told.lock().unwrap().join("\n");
-    for word in ["kill-server: ", "cut-clients: ", "window 1 is sound"] {
-        assert!(told.contains(word), "{word} in {told}");
+    let (plan, folder) = (path("short.toml")?, path("run")?);
+    std::fs::write(&plan, PLAN)?;
+    let rookery = super::binary().to_str().context("a path of text")?;
+    let verify = ["verify", &plan, "--seed", "5", "--rookery", rookery];
+    let ran = tool(&[&verify[..], &["--folder", &folder, "--keep"]].concat())?;
+    let said = words(&ran);
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    let mut rest = said.as_str();
+    for part in [
+        "short.toml, seed 5: A short one.",
+        "kill-server: ",
+        "cut-clients: ",
+        "window 0 is sound",
+        "stop-server: ",
+        "window 1 is sound",
+        "2 windows in ",
+        "3 faults of 3 kinds",
+        "sound\n",
+    ] {
+        let found = rest.find(part);
+        let found = found.with_context(|| format!("{part:?} in order in {said}"))?;
+        rest = &rest[found + part.len()..];
     }
-    let picture = live.to_string();
-    for word in ["window 1", "faults 3, kill-server 1", "2 windows judged"] {
-        assert!(picture.contains(word), "{word} in {picture}");
+
+    for window in ["run/window0.jsonl", "run/window1.jsonl"] {
+        let checked = tool(&["check", &path(window)?])?;
+        assert_eq!(checked.status.code(), Some(0), "{}", words(&checked));
     }
-    let again = |file: &str| checker::check_file(&folder.path().join(Path::new(file)));
-    assert!(again("window0.jsonl")?.is_sound());
-    assert!(again("window1.jsonl")?.totals.replicas >= 6);
+    let (kept, broken) = (path("run/window1.jsonl")?, path("broken.jsonl")?);
+    lose_a_message(kept.as_ref(), broken.as_ref())?;
+    let checked = tool(&["check", &broken])?;
+    let said = words(&checked);
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    let mut lines = said.lines().map(|line| line.split_whitespace());
+    assert!(lines.any(|line| line.eq(["lost", "1"])), "{said}");
+    assert!(said.ends_with("NOT SOUND\n"), "{said}");
     Ok(())
+}
+
+/// Writes the history again as if the log did not hold the first message that was acknowledged.
+fn lose_a_message(kept: &Path, broken: &Path) -> Result<()> {
+    let mut reader = HistoryReader::open(kept)?;
+    let writer = HistoryWriter::create(broken, &reader.header().clone())?;
+    let mut records = reader.by_ref().collect::<Result<Vec<Record>, _>>()?;
+    let appended = |record: &Record| match answer(record)? {
+        Answer::Appended(appended) if appended.offset > 0 => {
+            Some((appended.room.clone(), appended.offset))
+        }
+        _ => None,
+    };
+    let lost = records.iter().find_map(appended);
+    let (room, offset) = lost.context("something was acknowledged")?;
+    let is_judge = |record: &&Record| matches!(&record.what, What::Opened { purpose, .. } if *purpose == Purpose::Judge);
+    let judge = records.iter().find(is_judge).context("a judge")?.client;
+    for record in &mut records {
+        if record.client == judge
+            && let What::Received(frame) = &mut record.what
+            && let Some(Frame::Ack(ack)) = &mut frame.frame
+            && let Some(Answer::History(page)) = &mut ack.result
+            && page.room == room
+        {
+            page.events.retain(|event| event.offset != offset);
+        }
+    }
+    for record in &records {
+        writer.append(record);
+    }
+    Ok(writer.finish()?)
+}
+
+fn answer(record: &Record) -> Option<&Answer> {
+    let What::Received(frame) = &record.what else {
+        return None;
+    };
+    match frame.frame.as_ref()? {
+        Frame::Ack(ack) => ack.result.as_ref(),
+        _ => None,
+    }
 }
