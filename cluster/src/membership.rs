@@ -16,12 +16,13 @@ mod observer;
 mod scripted;
 mod shards;
 mod shell;
+mod standing;
 mod view;
 
 pub use beat::{Beat, Claims, NODE_NAME_BYTES_MAX, NodeState};
 pub use hand_over::{HandOver, Step};
 pub use keeper::Duty;
-pub use member::{Standing, Suspended, Told};
+pub use member::Told;
 pub use observer::Life;
 #[cfg(feature = "contract")]
 pub use scripted::{Answer, Script};
@@ -30,6 +31,7 @@ pub use shell::{
     Duties, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig, MembershipPorts,
     NodeSeen, start,
 };
+pub use standing::{Standing, Suspended};
 
 #[cfg(test)]
 mod tests;

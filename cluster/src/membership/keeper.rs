@@ -14,6 +14,9 @@
 //! it *from* whoever is known to have died with it, or as nobody's; it refuses when it knows
 //! better, so two who take at once do not fence each other.
 
+mod duty;
+mod moves;
+
 use std::collections::BTreeMap;
 
 use rookery_proto::{ids::Epoch, shard::Shard};
@@ -26,56 +29,10 @@ use super::{
 };
 use crate::{
     endpoint::EndpointId,
-    limits::{
-        DUTY_RETRY, MOVE_AFTER, MOVE_SPACING, MOVE_SPACING_LEAVING, MOVES_LEAVING_MAX, MOVES_MAX,
-        OFFER_REPEAT, OFFER_TIMEOUT,
-    },
+    limits::{DUTY_RETRY, MOVE_SPACING, MOVE_SPACING_LEAVING, MOVES_LEAVING_MAX, MOVES_MAX},
 };
-
-/// What the node must do about a shard. `Take`, `StopAdmitting` and `Release` are answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Duty {
-    /// Another is about to release it to us: hold what comes for it, for a moment.
-    Expect {
-        /// The shard.
-        shard: Shard,
-    },
-    /// Take it in the database, from this incarnation, which is dead (fencing it), or, if `None`,
-    /// only if nobody has it. Answered by `taken`, `take_refused` or `take_failed`.
-    Take {
-        /// The shard.
-        shard: Shard,
-        /// The dead incarnation that has it.
-        from: Option<u64>,
-        /// The epoch under which its owner says it has released it: saves a read, when right.
-        released: Option<Epoch>,
-    },
-    /// Admit nothing more for it (answer `NotOwner` with `to`), finish what is in flight, let go
-    /// of its rooms. Answered by `finished`.
-    StopAdmitting {
-        /// The shard.
-        shard: Shard,
-        /// Who is about to own it; `None`: nobody yet.
-        to: Option<EndpointId>,
-    },
-    /// Release it in the database: nobody has it then. Answered by `released` or `release_failed`.
-    Release {
-        /// The shard.
-        shard: Shard,
-        /// The epoch under which it was owned.
-        epoch: Epoch,
-    },
-    /// The move is off: admit again.
-    Admit {
-        /// The shard.
-        shard: Shard,
-    },
-    /// Somebody else owns it under a higher epoch: let go of its rooms at once.
-    Lost {
-        /// The shard.
-        shard: Shard,
-    },
-}
+pub use duty::Duty;
+use moves::{Pace, advance};
 
 #[derive(Clone, Debug, PartialEq)]
 enum Hold {
@@ -152,30 +109,6 @@ pub(crate) struct Keeper {
     retry: BTreeMap<Shard, Instant>,
     /// When a shard was offered last.
     offered: Option<Instant>,
-}
-
-/// How many moves may begin now.
-struct Pace {
-    free: usize,
-    /// The last offer is long enough ago.
-    due: bool,
-    offered: bool,
-}
-
-impl Pace {
-    /// Whether a shard may be offered: one at a time.
-    fn offer(&mut self) -> bool {
-        let may = self.due && !self.offered && self.free > 0;
-        self.offered |= may;
-        may
-    }
-
-    /// Whether a shard may be released to nobody: no room waits for the next owner.
-    fn let_go(&mut self) -> bool {
-        let may = self.free > 0;
-        self.free = self.free.saturating_sub(1);
-        may
-    }
 }
 
 impl Keeper {
@@ -405,108 +338,5 @@ impl Keeper {
         if let Some(Hold::Releasing { retry_at, .. }) = self.holds.get_mut(&shard) {
             *retry_at = Some(now + DUTY_RETRY);
         }
-    }
-}
-
-/// Begins or withdraws the move of a shard that is held.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of `decide`, with what it sees"
-)]
-fn advance(
-    me: &EndpointId,
-    shard: Shard,
-    hold: &mut Hold,
-    view: &View,
-    mode: Mode,
-    pace: &mut Pace,
-    now: Instant,
-    outcome: &mut Outcome,
-) {
-    let home = view.home(shard);
-    match hold {
-        Hold::Taking => {}
-        Hold::Owned { epoch, elsewhere } => {
-            let epoch = *epoch;
-            if home == Some(me) {
-                *elsewhere = None;
-                return;
-            }
-            let Some(to) = home else {
-                // Nobody else is there. Who leaves lets go all the same.
-                *elsewhere = None;
-                if mode == Mode::Leaving && pace.let_go() {
-                    *hold = Hold::Closing { epoch, to: None };
-                    outcome.duties.push(Duty::StopAdmitting { shard, to: None });
-                }
-                return;
-            };
-            if elsewhere.as_ref().is_none_or(|(former, _)| former != to) {
-                *elsewhere = Some((to.clone(), now));
-            }
-            let since = elsewhere.as_ref().map_or(now, |(_, since)| *since);
-            let due = mode == Mode::Leaving || now.duration_since(since) >= MOVE_AFTER;
-            if due && view.is_near(to) && pace.offer() {
-                let offer = offer(me, to, shard, epoch);
-                *hold = Hold::Offered {
-                    epoch,
-                    to: to.clone(),
-                    since: now,
-                    repeat_at: now + OFFER_REPEAT,
-                };
-                outcome.say.push(offer);
-            }
-        }
-        Hold::Offered {
-            epoch,
-            to,
-            since,
-            repeat_at,
-        } => {
-            let withdrawn = mode == Mode::Still
-                || home != Some(to)
-                || now.duration_since(*since) >= OFFER_TIMEOUT;
-            if withdrawn {
-                *hold = Hold::Owned {
-                    epoch: *epoch,
-                    elsewhere: None,
-                };
-            } else if now >= *repeat_at {
-                *repeat_at = now + OFFER_REPEAT;
-                outcome.say.push(offer(me, to, shard, *epoch));
-            }
-        }
-        Hold::Closing {
-            epoch,
-            to: Some(to),
-        } => {
-            if mode != Mode::Leaving && !view.lives(to) {
-                outcome.duties.push(Duty::Admit { shard });
-                *hold = Hold::Owned {
-                    epoch: *epoch,
-                    elsewhere: None,
-                };
-            }
-        }
-        Hold::Closing { to: None, .. } => {}
-        Hold::Releasing {
-            epoch, retry_at, ..
-        } => {
-            if retry_at.is_some_and(|at| now >= at) {
-                *retry_at = None;
-                let epoch = *epoch;
-                outcome.duties.push(Duty::Release { shard, epoch });
-            }
-        }
-    }
-}
-
-fn offer(me: &EndpointId, to: &EndpointId, shard: Shard, epoch: Epoch) -> HandOver {
-    HandOver {
-        from: me.clone(),
-        to: to.clone(),
-        shard,
-        epoch,
-        step: Step::Offer,
     }
 }

@@ -12,6 +12,9 @@
 //!                                         Suspended ──── fenced (from anywhere) ────► Fenced
 //! ```
 
+mod table;
+mod told;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rookery_proto::{ids::Epoch, link::Load, shard::Shard};
@@ -22,146 +25,20 @@ use super::{
     hand_over::{HandOver, Step},
     keeper::{Duty, Keeper, Mode, Outcome},
     observer::{Life, Observer},
+    standing::{Standing, Suspended},
     view::View,
 };
 use crate::{
     endpoint::{EndpointId, Role},
     limits::{
         BEAT_INTERVAL, BEAT_SPACING_MIN, BUS_SILENCE, DEAF_AFTER, MEMBERSHIP_TICK,
-        MOVE_SPACING_LEAVING, ROW_INTERVAL, SETTLE_AFTER, STORE_FAILING_AFTER, TABLE_READ_INTERVAL,
-        TABLE_READ_INTERVAL_SUSPECT,
+        MOVE_SPACING_LEAVING, SETTLE_AFTER, STORE_FAILING_AFTER,
     },
     placement::Owners,
 };
-
-/// How this node stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Not yet heard by itself, or the table has not answered yet.
-    Joining,
-    /// Serves.
-    Serving,
-    /// Serves, and hands over what it owns.
-    Leaving,
-    /// Left: owns nothing any more.
-    Left,
-    /// Does not serve for now: it admits nothing, and its row stands still.
-    Suspended(Suspended),
-    /// Another has taken what it owned. This incarnation never serves again.
-    Fenced,
-}
-
-impl Standing {
-    /// Whether commands are admitted.
-    #[must_use]
-    pub const fn serves(self) -> bool {
-        matches!(self, Self::Serving | Self::Leaving)
-    }
-}
-
-/// Why a node does not serve for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Suspended {
-    /// It does not hear its own heartbeats: others may not either.
-    Deaf,
-    /// The table of heartbeats cannot be read or written.
-    Table,
-    /// Its commits fail.
-    Commits,
-}
-
-impl Suspended {
-    /// For readiness and logs.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Deaf => "does not hear its own heartbeats on the bus",
-            Self::Table => "cannot use the table of heartbeats",
-            Self::Commits => "commits fail",
-        }
-    }
-}
-
-/// What is said on the broadcast.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    /// A heartbeat.
-    Beat(Beat),
-    /// A step of a move.
-    HandOver(HandOver),
-}
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub(crate) enum Input {
-    /// Time passed.
-    Tick,
-    /// The bus carried this.
-    Heard(Told),
-    /// A read of the table ended; `None`: it failed.
-    TableRead {
-        started: Instant,
-        rows: Option<Vec<Beat>>,
-    },
-    /// A write of the own row ended.
-    RowWritten {
-        done: bool,
-    },
-    /// Commits fail since, or no longer.
-    CommitsFailing(Option<Instant>),
-    /// Answers to [`Duty::Take`].
-    Taken {
-        shard: Shard,
-        epoch: Epoch,
-    },
-    TakeRefused {
-        shard: Shard,
-        owner: u64,
-        epoch: Epoch,
-    },
-    TakeFailed {
-        shard: Shard,
-    },
-    /// Answer to [`Duty::StopAdmitting`].
-    Finished {
-        shard: Shard,
-    },
-    /// Answers to [`Duty::Release`].
-    Released {
-        shard: Shard,
-    },
-    ReleaseFailed {
-        shard: Shard,
-    },
-    /// For people.
-    Load(Load),
-    /// Hand over everything.
-    Leave,
-    /// The fence was seen.
-    Fenced,
-}
-
-/// What the shell must do.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    Say(Told),
-    /// Answered by `RowWritten`.
-    WriteRow(Beat),
-    /// Answered by `TableRead`.
-    ReadTable,
-    Duty(Duty),
-    Standing(Standing),
-    Owners(Arc<Owners>),
-}
-
-/// Who this is.
-#[derive(Clone, Debug)]
-pub(crate) struct Myself {
-    pub(crate) node: String,
-    pub(crate) role: Role,
-    pub(crate) incarnation: u64,
-    pub(crate) has_table: bool,
-}
+use table::Table;
+pub use told::Told;
+pub(crate) use told::{Effect, Input, Myself};
 
 pub(crate) struct Member {
     myself: Myself,
@@ -185,19 +62,6 @@ pub(crate) struct Member {
     owners: Arc<Owners>,
     /// Something was heard that owners or decisions follow from.
     news: bool,
-}
-
-/// Dealings with the table.
-#[derive(Debug, Default)]
-struct Table {
-    reading: bool,
-    writing: bool,
-    read_last: Option<Instant>,
-    written_last: Option<Instant>,
-    answered: bool,
-    failing_since: Option<Instant>,
-    /// Begin of the latest read that came back.
-    read_done: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -354,16 +218,6 @@ impl Member {
             }
         } else {
             self.news |= self.observer.heard(beat, now);
-        }
-    }
-
-    fn table_read(&mut self, started: Instant, rows: Option<Vec<Beat>>, now: Instant) {
-        self.table.reading = false;
-        self.table.answered(rows.is_some(), now);
-        if let Some(rows) = rows {
-            self.table.read_done = Some(started);
-            let others = rows.into_iter().filter(|row| row.endpoint() != self.me);
-            self.news |= self.observer.read(others.collect(), started, now);
         }
     }
 
@@ -550,44 +404,6 @@ impl Member {
             self.beat_at = now + BEAT_INTERVAL;
             let beat = self.beat();
             effects.push(Effect::Say(Told::Beat(beat)));
-        }
-    }
-
-    fn use_table(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if !self.myself.has_table || self.standing == Standing::Fenced {
-            return;
-        }
-        let is_due = |last: Option<Instant>, interval| {
-            last.is_none_or(|last| now.duration_since(last) >= interval)
-        };
-        let writes = self.standing.serves() || self.standing == Standing::Left;
-        if writes && !self.table.writing && is_due(self.table.written_last, ROW_INTERVAL) {
-            self.table.writing = true;
-            self.table.written_last = Some(now);
-            let row = self.beat();
-            effects.push(Effect::WriteRow(row));
-        }
-        let is_looking = self.observer.is_looking(now) || self.mode(now) == Mode::Settling;
-        let interval = if is_looking {
-            TABLE_READ_INTERVAL_SUSPECT
-        } else {
-            TABLE_READ_INTERVAL
-        };
-        if !self.table.reading && is_due(self.table.read_last, interval) {
-            self.table.reading = true;
-            self.table.read_last = Some(now);
-            effects.push(Effect::ReadTable);
-        }
-    }
-}
-
-impl Table {
-    fn answered(&mut self, done: bool, now: Instant) {
-        if done {
-            self.answered = true;
-            self.failing_since = None;
-        } else {
-            self.failing_since.get_or_insert(now);
         }
     }
 }

@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     keeper::Duty,
-    member::{Input, Standing},
+    member::Input,
     shell::{Duties, Membership, Request},
+    standing::Standing,
 };
 use crate::{
     limits::{DUTIES_MAX, MEMBERSHIP_INBOX_MAX},

@@ -19,8 +19,9 @@ use super::{
     beat::Beat,
     hand_over::HandOver,
     keeper::Duty,
-    member::{Effect, Input, Member, Myself, Standing, Told},
+    member::{Effect, Input, Member, Myself, Told},
     observer::Life,
+    standing::Standing,
 };
 use crate::{
     bus::{Broadcast, BusError, Subscription},

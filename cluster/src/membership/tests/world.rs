@@ -19,7 +19,8 @@ use crate::{
     membership::{
         beat::{Beat, NodeState},
         keeper::Duty,
-        member::{Effect, Input, Member, Myself, Standing, Told},
+        member::{Effect, Input, Member, Myself, Told},
+        standing::Standing,
     },
 };
 
