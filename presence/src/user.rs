@@ -7,6 +7,7 @@
 //!
 //! Nothing here does I/O, reads a clock or sends anything.
 
+mod command;
 mod devices;
 mod last_seen;
 #[cfg(test)]
@@ -16,5 +17,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use state::{Address, Command, Effect, Now, Rules, SessionKey, User};
+pub(crate) use command::{Address, Command, Effect, Now, Rules, SessionKey};
+pub(crate) use state::User;
 pub(crate) use status::{Choice, Shown};

@@ -1,129 +1,21 @@
 //! The machine of one user.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod watching;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use rookery_cluster::EndpointId;
 use tokio::time::Instant;
 
 use super::{
+    command::{Address, Command, Effect, Now, Rules, SessionKey},
     devices::Devices,
     last_seen::LastSeen,
-    status::{Choice, Shown, View},
+    status::{Choice, View},
 };
-use crate::{
-    limits::{SESSIONS_MAX, WATCHERS_MAX, WATCHES_WAITING_MAX},
-    refusal::Refusal,
-};
-
-/// Both clocks at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    pub(crate) instant: Instant,
-    /// Unix milliseconds; may step.
-    pub(crate) wall_ms: u64,
-}
-
-/// What is the same for all users of a shard.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) grace: Duration,
-    pub(crate) throttle: Duration,
-    pub(crate) store_retry: Duration,
-    /// Until then a user without a session is unknown, not offline.
-    pub(crate) known_from: Instant,
-}
-
-/// Names a session; ordered by gateway first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionKey {
-    pub(crate) gateway: EndpointId,
-    pub(crate) session: u64,
-}
-
-/// Where a session is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) key: SessionKey,
-    pub(crate) lane: u32,
-}
-
-/// What happens to a user. Sent by the shard's actor; all can be repeated without harm.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// A gateway announced a session, for the first time or again.
-    Opened {
-        at: Address,
-        device: Arc<str>,
-        choice: Choice,
-    },
-    /// A gateway closed a session.
-    Closed { session: SessionKey },
-    /// A session chose a status for its device; it exists even if its announcement was lost.
-    Choose {
-        at: Address,
-        device: Arc<str>,
-        choice: Choice,
-    },
-    /// A session watches this user; answered by [`Effect::Answer`] or [`Effect::Refuse`].
-    Watch {
-        at: Address,
-        request: u64,
-        own: bool,
-    },
-    /// A session stopped watching this user.
-    Unwatch { session: SessionKey },
-    /// Something addressed to the person.
-    Notify { notice: Bytes, except_session: u64 },
-    /// The gateway has gone silent; it may come back.
-    GatewaySilent { gateway: EndpointId },
-    /// Packets of the gateway were lost; it was asked to announce its sessions again.
-    GatewayDoubted { gateway: EndpointId },
-    /// The gateway had time to announce again: what it did not announce is gone.
-    GatewaySwept { gateway: EndpointId },
-    /// The gateway is gone, with all its sessions.
-    GatewayGone { gateway: EndpointId },
-    /// [`Effect::Read`] ended; `None`: it failed.
-    LastSeenRead { stored_ms: Option<u64> },
-    /// [`Effect::Write`] ended.
-    LastSeenWritten { last_seen_ms: u64, stored: bool },
-    /// A deadline passed.
-    Tick,
-}
-
-/// What the actor has to do.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    Answer {
-        to: Address,
-        request: u64,
-        shown: Shown,
-    },
-    Refuse {
-        to: Address,
-        request: u64,
-        refusal: Refusal,
-    },
-    /// Tell watchers how the user looks now.
-    Show {
-        shown: Shown,
-        to: Vec<Address>,
-    },
-    Deliver {
-        notice: Bytes,
-        to: Vec<Address>,
-    },
-    /// No session can be given the notice.
-    Push {
-        notice: Bytes,
-    },
-    /// A session is not tracked: the user has too many.
-    SessionRefused,
-    Read,
-    Write {
-        last_seen_ms: u64,
-    },
-}
+use crate::limits::SESSIONS_MAX;
+use watching::{Waiting, Watcher};
 
 /// How sure it is that a session lives.
 ///
@@ -147,21 +39,6 @@ struct Session {
     lane: u32,
     device: Arc<str>,
     standing: Standing,
-}
-
-#[derive(Debug)]
-struct Watcher {
-    lane: u32,
-    /// A session of this very user, which also sees that it is invisible.
-    own: bool,
-    /// What it was told last; `None`: it waits for its first answer.
-    told: Option<Shown>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    to: Address,
-    request: u64,
 }
 
 /// One user.
@@ -356,43 +233,6 @@ impl User {
         self.sessions.range(first..=last)
     }
 
-    fn watch(&mut self, at: Address, request: u64, own: bool, effects: &mut Vec<Effect>) {
-        let is_new = !self.watchers.contains_key(&at.key);
-        if is_new && self.watchers.len() >= WATCHERS_MAX {
-            let refusal = Refusal::TooManyWatchers;
-            effects.push(Effect::Refuse {
-                to: at,
-                request,
-                refusal,
-            });
-            return;
-        }
-        if self.waiting.len() >= WATCHES_WAITING_MAX {
-            let refusal = Refusal::Overloaded;
-            effects.push(Effect::Refuse {
-                to: at,
-                request,
-                refusal,
-            });
-            return;
-        }
-        let told = self.watchers.get(&at.key).and_then(|watcher| watcher.told);
-        self.watchers.insert(
-            at.key.clone(),
-            Watcher {
-                lane: at.lane,
-                own,
-                told,
-            },
-        );
-        self.waiting.push(Waiting { to: at, request });
-    }
-
-    fn unwatch(&mut self, session: &SessionKey) {
-        self.watchers.remove(session);
-        self.waiting.retain(|waiting| waiting.to.key != *session);
-    }
-
     fn notify(&self, notice: Bytes, except_session: u64, effects: &mut Vec<Effect>) {
         // A silent gateway may be dead: its sessions are tried, but do not save the push.
         let reached = self
@@ -418,36 +258,6 @@ impl User {
         }
     }
 
-    fn refuse_waiting(&mut self, effects: &mut Vec<Effect>) {
-        for Waiting { to, request } in self.waiting.drain(..) {
-            // It was told nothing, so it watches nothing.
-            if self
-                .watchers
-                .get(&to.key)
-                .is_some_and(|watcher| watcher.told.is_none())
-            {
-                self.watchers.remove(&to.key);
-            }
-            let refusal = Refusal::StoreTimeout;
-            effects.push(Effect::Refuse {
-                to,
-                request,
-                refusal,
-            });
-        }
-    }
-
-    /// How the user looks now; `None`: `last_seen` must be read first.
-    fn view(&self, now: Now, rules: &Rules) -> Option<View> {
-        let others = match self.devices.best_visible() {
-            Some(choice) => Shown::chosen(choice),
-            None if now.instant < rules.known_from => Shown::UNKNOWN,
-            None => Shown::offline(self.last_seen.known_ms()?),
-        };
-        let own = self.devices.best().map_or(others, Shown::chosen);
-        Some(View { others, own })
-    }
-
     /// Brings store and watchers up to what is so now, as far as time allows.
     fn settle(&mut self, now: Now, rules: &Rules, effects: &mut Vec<Effect>) {
         let visible = self.devices.best_visible().is_some();
@@ -467,44 +277,6 @@ impl User {
                 effects.push(Effect::Read);
             }
             None => {}
-        }
-    }
-
-    fn answer_waiting(&mut self, view: View, effects: &mut Vec<Effect>) {
-        for Waiting { to, request } in self.waiting.drain(..) {
-            if let Some(watcher) = self.watchers.get_mut(&to.key) {
-                let shown = view.for_watcher(watcher.own);
-                watcher.told = Some(shown);
-                effects.push(Effect::Answer { to, request, shown });
-            }
-        }
-    }
-
-    fn update_watchers(&mut self, view: View, now: Now, rules: &Rules, effects: &mut Vec<Effect>) {
-        self.stale |= self.view != Some(view);
-        if !self.stale || self.update_from.is_some_and(|from| now.instant < from) {
-            return;
-        }
-        self.view = Some(view);
-        self.stale = false;
-        let mut others = Vec::new();
-        let mut own = Vec::new();
-        for (key, watcher) in &mut self.watchers {
-            let shown = view.for_watcher(watcher.own);
-            if watcher.told != Some(shown) {
-                watcher.told = Some(shown);
-                let to = if watcher.own { &mut own } else { &mut others };
-                to.push(Address {
-                    key: key.clone(),
-                    lane: watcher.lane,
-                });
-            }
-        }
-        for (shown, to) in [(view.others, others), (view.own, own)] {
-            if !to.is_empty() {
-                self.update_from = Some(now.instant + rules.throttle);
-                effects.push(Effect::Show { shown, to });
-            }
         }
     }
 }
