@@ -208,25 +208,21 @@ const REAL: Plan = Plan {
 
 const REAL_PRESENCE: Plan = Plan {
     rooms: &[ROOMS[0]],
-    work: Duration::from_secs(25),
     misfortune_ms_max: 1_500,
     restart_ms_max: 3_000,
     pace_ms_max: 1_000,
     has_people: true,
-    ..BROAD
+    ..REAL
 };
 
 const PRESENCE: Plan = Plan {
-    rooms: &[ROOMS[0]],
     work: Duration::from_secs(20),
     rounds: 3,
     misfortune_ms_max: 3_000,
-    restart_ms_max: 3_000,
     news_ms_max: 1_500,
     news_even: true,
     pace_ms_max: 4_000,
-    has_people: true,
-    ..BROAD
+    ..REAL_PRESENCE
 };
 
 /// What readers do.

@@ -12,12 +12,9 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { Person, eventually, launchBrowser } from './person.mjs';
 import { Server } from './server.mjs';
 
-/**
- * Messages of a room as history tells them (offset and text), and who came and went, read with the
- * page's own SDK.
- */
-function history(page, name, room) {
-  return page.evaluate(async ({ name: user, room: id }) => {
+/** Another device of a user, connected with the page's own SDK inside the page. */
+function device(page, name) {
+  return page.evaluateHandle(async (user) => {
     const { RookeryClient } = await import('/assets/sdk/rookery.js');
     const url = `${location.origin.replace('http', 'ws')}/v1/ws`;
     const client = new RookeryClient({ url, name: user, autoJoin: false });
@@ -25,6 +22,14 @@ function history(page, name, room) {
       client.on('welcome', resolve);
       client.connect();
     });
+    return client;
+  }, name);
+}
+
+/** Messages of a room as history tells them (offset and text), and who came and went. */
+async function history(page, name, room) {
+  const elsewhere = await device(page, name);
+  return elsewhere.evaluate(async (client, id) => {
     const events = [];
     for (let beforeOffset; ; ) {
       const body = { room: id, limit: 200, ...(beforeOffset ? { beforeOffset } : {}) };
@@ -41,19 +46,13 @@ function history(page, name, room) {
         offset, message.deleted ? 'This message was deleted' : message.text,
       ]),
     };
-  }, { name, room });
+  }, room);
 }
 
-/** Sends many messages as another user, with the SDK inside a page. */
-function sendMany(page, name, room, texts) {
-  return page.evaluate(async ({ name: user, room: id, texts: all }) => {
-    const { RookeryClient } = await import('/assets/sdk/rookery.js');
-    const url = `${location.origin.replace('http', 'ws')}/v1/ws`;
-    const client = new RookeryClient({ url, name: user, autoJoin: false });
-    await new Promise((resolve) => {
-      client.on('welcome', resolve);
-      client.connect();
-    });
+/** Sends many messages as another user. */
+async function sendMany(page, name, room, texts) {
+  const elsewhere = await device(page, name);
+  return elsewhere.evaluate(async (client, { id, all }) => {
     const { log } = await client.join(id);
     for (const text of all) client.send(id, text);
     await new Promise((resolve) => {
@@ -62,22 +61,16 @@ function sendMany(page, name, room, texts) {
       check();
     });
     client.close();
-  }, { name, room, texts });
+  }, { id: room, all: texts });
 }
 
-/** Leaves a room as another device of a user, with the SDK inside a page. */
-function leaveElsewhere(page, name, room) {
-  return page.evaluate(async ({ name: user, room: id }) => {
-    const { RookeryClient } = await import('/assets/sdk/rookery.js');
-    const url = `${location.origin.replace('http', 'ws')}/v1/ws`;
-    const client = new RookeryClient({ url, name: user, autoJoin: false });
-    await new Promise((resolve) => {
-      client.on('welcome', resolve);
-      client.connect();
-    });
+/** Leaves a room as another device of a user. */
+async function leaveElsewhere(page, name, room) {
+  const elsewhere = await device(page, name);
+  return elsewhere.evaluate(async (client, id) => {
     await client.request('leave', { room: id });
     client.close();
-  }, { name, room });
+  }, room);
 }
 
 describe('the chat page', { concurrency: false, timeout: 300_000 }, () => {
