@@ -57,8 +57,9 @@ pub(crate) struct Member {
     table: Table,
     beat_at: Instant,
     beat_last: Option<Instant>,
-    /// Released shards whose new owner has not told it yet.
-    promised: BTreeMap<Shard, Promise>,
+    /// Released shards whose new owner has not told it yet, by role: shards of the same number move
+    /// at the same time, as their homes are alike.
+    promised: BTreeMap<(Role, Shard), Promise>,
     owners: Arc<Owners>,
     /// Something was heard that owners or decisions follow from.
     news: bool,
@@ -350,13 +351,16 @@ impl Member {
 
     /// A released shard is sought at its next owner from now on.
     fn promise(&mut self, told: &HandOver, now: Instant) {
-        if told.step == Step::Released {
+        if told.step != Step::Released {
+            return;
+        }
+        if let Some(role) = told.to.role() {
             let promise = Promise {
                 to: told.to.clone(),
                 epoch: told.epoch,
                 until: now + BUS_SILENCE,
             };
-            self.promised.insert(told.shard, promise);
+            self.promised.insert((role, told.shard), promise);
             self.news = true;
         }
     }
@@ -370,7 +374,7 @@ impl Member {
             }
         }
         owners.claim(self.myself.role, &self.me, &self.keeper.claims());
-        for (shard, promise) in &self.promised {
+        for ((_, shard), promise) in &self.promised {
             owners.promise(*shard, &promise.to, promise.epoch);
         }
         if owners != *self.owners {

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::world::World;
 use crate::{
-    endpoint::Role,
+    endpoint::{EndpointId, Role},
     membership::{
-        Beat, Claims, Duty, NodeState, Standing, Suspended, Told,
+        Beat, Claims, Duty, HandOver, NodeState, Standing, Step, Suspended, Told,
         member::{Effect, Input, Member, Myself},
     },
 };
@@ -196,6 +196,49 @@ fn paused_node_that_comes_back_rejoins_as_a_new_incarnation() {
     assert!(world.owners().values().all(|owner| *owner != 1));
     world.run(40_000);
     world.check_settled(&[0, 1, 2]);
+}
+
+#[test]
+fn shards_of_one_number_released_by_both_roles_are_both_sought_at_their_next_owners() {
+    let start = Instant::now();
+    let myself = Myself {
+        node: "gateway-9".to_owned(),
+        role: Role::Gateway,
+        incarnation: 9,
+        has_table: false,
+    };
+    let mut member = Member::new(myself, start);
+    let shard = Shard::of("general");
+    let roles = [Role::Rooms, Role::Presence];
+    for (ms, role) in roles.into_iter().enumerate() {
+        let beat = Beat {
+            node: "node-1".to_owned(),
+            role,
+            incarnation: 1,
+            state: NodeState::Serving,
+            number: 1,
+            membership_epoch: 0,
+            claims: Claims::from([(shard, Epoch(4))]),
+            load: Load::default(),
+        };
+        let at = start + Duration::from_millis(ms as u64);
+        member.handle(Input::Heard(Told::Beat(beat)), at);
+    }
+    for (ms, role) in roles.into_iter().enumerate() {
+        let released = HandOver {
+            from: EndpointId::new(role, 1),
+            to: EndpointId::new(role, 2),
+            shard,
+            epoch: Epoch(4),
+            step: Step::Released,
+        };
+        let at = start + Duration::from_millis(10 + ms as u64);
+        member.handle(Input::Heard(Told::HandOver(released)), at);
+    }
+    for role in roles {
+        let next = EndpointId::new(role, 2);
+        assert_eq!(member.owners().owner(role, shard), Some(&next));
+    }
 }
 
 #[test]
