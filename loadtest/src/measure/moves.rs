@@ -1,10 +1,15 @@
 //! How long a busy room pauses when its shard moves as planned.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::{LOOK, Measured, Prober, Setting, at_rest, millis, verify};
 use crate::{histogram::Histogram, limits::CLUSTER_READY_DEADLINE};
+
+/// How many of the longest pauses are told one by one.
+const LONGEST_NAMED: usize = 5;
 
 /// Adds a fourth node and stops it again until so many probed rooms have moved, and measures from
 /// the last ack of the old owner to the first of the new one. The probers' own pace is part of it.
@@ -16,6 +21,7 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
     let probers = setting.probe(&cluster).await?;
     let (mut pauses, mut joins, mut leaves) = <(Histogram, Histogram, Histogram)>::default();
     let (mut refused, mut unknown, mut changes) = (0, 0, 0);
+    let mut longest = Vec::new();
     at_rest(&cluster).await?;
     let quiet = gaps(&probers, &vec![0; probers.len()]);
     while pauses.count() < wanted as u64 {
@@ -55,11 +61,16 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
                 let pause = millis(two[1].at.duration_since(two[0].at));
                 pauses.record(pause);
                 moved.record(pause);
+                longest.push((pause, prober.room().to_owned(), time_of_day(two[1].at)));
             }
             refused += acks.iter().map(|ack| ack.refused).sum::<u32>();
             unknown += acks.iter().map(|ack| ack.unknown).sum::<u32>();
         }
     }
+    longest.sort_unstable();
+    let longest = longest.iter().rev().take(LONGEST_NAMED);
+    let longest = longest.map(|(pause, room, until)| format!("{pause} in {room} until {until}"));
+    let longest = longest.collect::<Vec<_>>().join(", ");
     let acks = verify(probers, &cluster).await?;
     Ok(Measured {
         what: "pause of a busy room when its shard moves".to_owned(),
@@ -68,11 +79,20 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
         notes: vec![
             format!("to the node that joins, in ms: {joins}"),
             format!("from the node that leaves, in ms: {leaves}"),
+            format!("the longest, in ms: {longest}"),
             format!("between two acks when nothing moves, in ms: {quiet}"),
             format!("clients saw {refused} refusals and {unknown} missing answers"),
             format!("{acks} acks, all of them in history once"),
         ],
     })
+}
+
+/// For who looks up in the nodes' logs what happened: `hh:mm:ss.mmm` in UTC.
+fn time_of_day(at: Instant) -> String {
+    let since = (SystemTime::now() - at.elapsed()).duration_since(UNIX_EPOCH);
+    let ms = since.unwrap_or(Duration::ZERO).as_millis() % 86_400_000;
+    let (s, ms) = (ms / 1_000, ms % 1_000);
+    format!("{:02}:{:02}:{:02}.{ms:03}", s / 3_600, s / 60 % 60, s % 60)
 }
 
 /// Times between two acks.
