@@ -219,6 +219,7 @@ fn plan_shows_its_formulas_and_learns_its_costs_from_runs() {
         (vec!["--members", "5000"], "--members"),
         (vec!["--rate-per-user", "1"], "--rate-per-user"),
         (vec!["--costs", &one], "one.json"),
+        (vec!["--costs", "/no/such"], "--costs"),
         (vec!["--spare", "-1"], "--spare"),
     ] {
         let (code, said) = words(run(&[&asked[..], &wrong].concat()));

@@ -12,6 +12,8 @@ use rookery_loadtest::{
     shown::number,
 };
 
+use rookery_proto::errors::chain;
+
 use super::{BAD_INPUT, UNSOUND, complain, report::outcomes, say};
 
 pub(crate) const EXAMPLE: &str =
@@ -163,7 +165,7 @@ fn answer(asked: &Asked) -> ExitCode {
     {
         Ok(costs) => costs,
         Err(error) => {
-            complain(&error);
+            say(&format!("error: --costs: {}", chain(&error)));
             return BAD_INPUT.into();
         }
     };

@@ -1,6 +1,6 @@
 //! The database that `scripts/services` started, and what happens to it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -74,7 +74,22 @@ impl Database {
         Ok(pids)
     }
 
-    async fn script(&self, what: &'static str, number: usize) -> Result<String> {
+    /// Pauses a node until [`PausedNode::resume`]; one that is dropped before goes on as well: a
+    /// database outlives this program.
+    ///
+    /// # Errors
+    /// The script's words.
+    pub async fn pause(&self, number: usize) -> Result<PausedNode<'_>> {
+        let paused = PausedNode {
+            database: self,
+            number,
+            resumed: false,
+        };
+        self.script("pause", number).await?;
+        Ok(paused)
+    }
+
+    fn command(&self, what: &'static str, number: usize) -> (Command, String) {
         let name = if self.addresses.len() == 1 {
             "cql".to_owned()
         } else {
@@ -82,6 +97,11 @@ impl Database {
         };
         let mut command = child(&self.script);
         command.args([what, &name]);
+        (command, name)
+    }
+
+    async fn script(&self, what: &'static str, number: usize) -> Result<String> {
+        let (mut command, name) = self.command(what, number);
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         ensure!(
             output.status.success(),
@@ -90,5 +110,35 @@ impl Database {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// A node that answers nothing for now.
+#[derive(Debug)]
+pub struct PausedNode<'a> {
+    database: &'a Database,
+    number: usize,
+    resumed: bool,
+}
+
+impl PausedNode<'_> {
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// The script's words.
+    pub async fn resume(mut self) -> Result<()> {
+        self.resumed = true;
+        self.database.script("resume", self.number).await?;
+        Ok(())
+    }
+}
+
+impl Drop for PausedNode<'_> {
+    fn drop(&mut self) {
+        if !self.resumed {
+            let (mut command, _) = self.database.command("resume", self.number);
+            // Nobody is left to be told.
+            let _ = command.output();
+        }
     }
 }

@@ -233,7 +233,7 @@ fn gateways(lines: &mut Lines<'_>, demand: &Demand, traffic: &Traffic) -> Expres
     let needs = [&by_users, &by_cores].map(|need| need.value(lines.costs).unwrap_or_default());
     let note = if needs[0] > needs[1] {
         "Connections decide (--connections-each: as many as were measured on one gateway, which is not \
-         as many as it can hold), not CPU: fewer --cores-each do, too."
+         as many as it can hold), not CPU: smaller ones (--cores-each) do as well."
     } else {
         "CPU decides, not connections."
     };

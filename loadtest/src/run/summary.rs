@@ -49,7 +49,7 @@ const CONNECT: [(&str, bool); 4] = [
     ("bytes_per_connection_gateway", true),
     ("bytes_per_connection_node", true),
 ];
-const NAME_WIDTH: usize = 26;
+const NAME_WIDTH: usize = 31;
 const VALUE_WIDTH: usize = 16;
 /// Of `(1,234–5,678 µs)`.
 const SPREAD_WIDTH: usize = 22;

@@ -20,9 +20,9 @@ impl ClusterStage<'_, '_> {
             .scene
             .random
             .usize(0..self.cluster.database().addresses().len());
-        self.cluster.database().each("pause", node).await?;
+        let paused = self.cluster.database().pause(node).await?;
         let held = self.scene.hold(500, 5_000).await;
-        self.cluster.database().each("resume", node).await?;
+        paused.resume().await?;
         Ok(format!("database node {} paused for {held:.1?}", node + 1))
     }
 
