@@ -11,7 +11,6 @@ use rookery_loadtest::{
     plan::{Audience, Demand, Sends, costs::Costs, learn, learn::Learned, plan},
     shown::number,
 };
-
 use rookery_proto::errors::chain;
 
 use super::{BAD_INPUT, UNSOUND, complain, report::outcomes, say};
