@@ -151,10 +151,17 @@ fn began_after_known(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> 
             .iter()
             .filter_map(event)
             .any(|event| event.room == appended.room && event.offset >= appended.offset);
-        // Who asked for unread meanwhile counted on the true beginning.
-        let counted = between
-            .iter()
-            .any(|record| matches!(answer(record), Some(Answer::Cursor(_))));
+        // Who was told of unread or a leave meanwhile, or was refused, is judged by what there may have
+        // been then: by the true beginning.
+        let counted = between.iter().any(|record| match frame(record) {
+            Some(Frame::Error(_)) => true,
+            Some(Frame::Ack(_)) => match answer(record) {
+                Some(Answer::Cursor(_) | Answer::Done(_)) => true,
+                Some(Answer::Appended(appended)) => appended.offset == 0,
+                _ => false,
+            },
+            _ => false,
+        });
         if marks && known && !counted {
             found.push((*began, answered));
         }
