@@ -267,8 +267,7 @@ impl Model {
         self.events[0].actor == user && self.member_since(user, self.applied()) == Some(1)
     }
 
-    /// Only committed messages can be meant; how they stand is as applied.
-    /// By whatever marked the message last.
+    /// Nothing changes, by whatever marked the message last.
     fn unchanged(&self, target: u64) -> Expected {
         let marks = self.upto(self.applied()).filter(|(_, event)| {
             matches!(
@@ -282,6 +281,7 @@ impl Model {
         Expected::Unchanged(marks.map(|(at, _)| at).last().unwrap_or(0))
     }
 
+    /// Only committed messages can be meant; how they stand is as applied.
     fn target(&self, target: u64) -> Result<Message, Code> {
         if target == 0 || target > self.head {
             return Err(Code::NotFound);
