@@ -72,8 +72,14 @@ pub(crate) const OPEN_FILES_SPARE: u64 = 200;
 pub(crate) const FLEET_REPORTS_MAX: usize = 1024;
 /// How long light processes may take to close and end.
 pub(crate) const FLEET_END_DEADLINE: Duration = Duration::from_secs(5);
-/// How long anything a light process is told may take beyond the time it needs by the scenario.
+/// How long anything a light process is told may take beyond the time it needs by the scenario;
+/// of what it does piece by piece, how long until the next piece is done.
 pub(crate) const FLEET_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// So many times more rooms than connections, and a run tells what a room costs in memory: with
+/// fewer, what connections cost would hide it.
+pub(crate) const ROOMS_PER_CONNECTION_MIN: u32 = 10;
+/// How long all rooms of a server may take to leave its memory.
+pub(crate) const ROOMS_ASLEEP_DEADLINE: Duration = Duration::from_secs(120);
 /// Pause between two looks at the processes of a run.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a server may take to be quiet after all have joined; longer, and it is measured as it

@@ -65,6 +65,9 @@ pub struct Machine {
     pub load_average: String,
 }
 
+/// The role of the load's own processes.
+pub const LOAD: &str = "load";
+
 /// One server under the load, in one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Side {
@@ -81,9 +84,16 @@ pub struct Side {
     pub stages: Vec<StageOutcome>,
     /// Its processes, and those of the load itself (role `load`).
     pub processes: Vec<ProcessSeries>,
-    /// What each connection cost in memory of the server's processes, by their role, bytes, once
-    /// all were joined and quiet; empty: no process of the server could be read.
+    /// What each connection cost in memory of the processes, by their role, bytes, once all were
+    /// joined and quiet; that of the load beside the server's. Empty: none could be read.
     pub bytes_per_connection: BTreeMap<String, f64>,
+    /// What it cost in the kernel's own memory, both ends of it.
+    #[serde(default)]
+    pub kernel_bytes_per_connection: Option<f64>,
+    /// What each room cost in memory of the server since it was empty, by the figure's whole name;
+    /// only where there are many more rooms than connections.
+    #[serde(default)]
+    pub bytes_per_room: BTreeMap<String, f64>,
 }
 
 const fn first_round() -> u32 {

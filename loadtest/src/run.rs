@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading order: `checks` is what must hold before; `servers` starts or attaches to what is
-//! loaded; `fleet` are the light processes; `processes` looks at CPU and memory; `merge`
+//! loaded; `fleet` are the light processes; `processes` and `memory` look at CPU and memory; `merge`
 //! adds the parts of several processes up; `side` does all of it in order; `judge` and
 //! `summary` are what is said at the end.
 //!
@@ -20,6 +20,7 @@ mod counters;
 mod fleet;
 mod judge;
 mod machine;
+mod memory;
 mod merge;
 mod picture;
 mod processes;
@@ -187,6 +188,8 @@ impl Run {
                     stages: Vec::new(),
                     processes: Vec::new(),
                     bytes_per_connection: BTreeMap::new(),
+                    kernel_bytes_per_connection: None,
+                    bytes_per_room: BTreeMap::new(),
                 });
                 let side = sides.last_mut().context("one was pushed")?;
                 let measured = side::measure(self, side, show).await;

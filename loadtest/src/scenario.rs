@@ -70,6 +70,10 @@ pub struct People {
     /// Bytes of each message's text, at least 32: it begins with when it was due.
     #[serde(default = "text_bytes")]
     pub text_bytes: u32,
+    /// Whether the rooms, once opened, are left alone until the server has put them all to sleep:
+    /// the first who joins one wakes it from the store.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rooms_asleep: bool,
     /// Connections opened a second before the first stage.
     #[serde(default = "connects_per_second")]
     pub connects_per_second: u32,
@@ -174,6 +178,11 @@ impl Rates {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(share: &f64) -> bool {
     *share == 0.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a figure must keep to.
@@ -416,7 +425,7 @@ mod tests {
 
     #[test]
     fn scenarios_beside_the_built_in_can_be_used() {
-        for name in ["commands", "rooms", "sends"] {
+        for name in ["commands", "idle-100k", "room-memory", "rooms", "sends"] {
             let path = format!("scenarios/more/{name}.toml");
             assert_eq!(Scenario::load(&path, &[]).unwrap().name, name);
         }

@@ -115,6 +115,8 @@ fn result(path: &Path, lost: u64) {
         stages: vec![stage],
         processes: Vec::new(),
         bytes_per_connection: [("server".to_owned(), 1_500.0)].into(),
+        kernel_bytes_per_connection: None,
+        bytes_per_room: BTreeMap::new(),
     };
     let outcome = Outcome {
         format: FORMAT,

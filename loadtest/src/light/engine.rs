@@ -10,6 +10,7 @@
 
 mod act;
 mod connect;
+mod counting;
 mod hear;
 mod io;
 mod join;
@@ -41,6 +42,7 @@ use crate::{
     scenario::Scenario,
 };
 use connect::Pace;
+use counting::Counting;
 use join::Opening;
 use settle::Settling;
 use stage::Running;
@@ -87,6 +89,8 @@ pub struct Engine {
     joining: bool,
     /// Whether all were joined once: from then on failures to connect are the server's business.
     joined: bool,
+    /// Rooms opened, or joined, and what of it was said when.
+    counting: Counting,
     running: Option<Running>,
     /// Connections that were cut and are not whole again.
     cut_open: usize,
@@ -286,6 +290,7 @@ impl Engine {
             pace: None,
             joining: false,
             joined: false,
+            counting: Counting::default(),
             running: None,
             cut_open: 0,
             settling: None,
@@ -391,6 +396,7 @@ impl Engine {
         self.open_some(now_us);
         self.run_stage(now_us);
         self.run_settling(now_us);
+        self.reports.extend(self.counting.said(now_us));
     }
 
     /// When something is to be done, whatever the sockets say.

@@ -35,7 +35,7 @@ pub(crate) fn task(server: SocketAddr, changes: &[&str]) -> Task {
 }
 
 impl Light {
-    fn start(task: &Task) -> Self {
+    pub(crate) fn start(task: &Task) -> Self {
         let (engine, orders) = Engine::new(task).unwrap();
         let (say, reports) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
@@ -74,6 +74,19 @@ impl Light {
                 return found;
             }
         }
+    }
+
+    /// How far it said it was, until what is wanted.
+    pub(crate) async fn counts_until(&mut self, wanted: fn(&Report) -> bool) -> Vec<u64> {
+        let mut counts = Vec::new();
+        self.until(|report| {
+            if let Report::Progress(count) = report {
+                counts.push(count);
+            }
+            wanted(&report).then_some(())
+        })
+        .await;
+        counts
     }
 
     /// Begins the first stage and waits for its warm-up.

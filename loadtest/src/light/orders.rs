@@ -64,6 +64,8 @@ pub enum Order {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
+    /// Once a second at most, while rooms are opened or joined: how many are, so far.
+    Progress(u64),
     /// The rooms are there.
     Opened,
     /// All of its connections are joined.

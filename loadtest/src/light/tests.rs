@@ -49,6 +49,30 @@ async fn every_second_of_a_stage_is_said_also_the_last() {
 }
 
 #[tokio::test]
+async fn how_many_rooms_are_opened_and_joined_is_said_on_the_way() {
+    let server = FakeServer::start().await;
+    // Connections come over two seconds, so joins do.
+    let changes = ["people.connects_per_second=10"];
+    let mut light = Light::start(&small(&server, &changes));
+    light.orders.give(Order::Open).unwrap();
+    let opened = light
+        .counts_until(|report| matches!(report, Report::Opened))
+        .await;
+    assert!(
+        opened.iter().all(|count| (1..=4).contains(count)),
+        "{opened:?}"
+    );
+    light.orders.give(Order::Connect).unwrap();
+    let joined = light
+        .counts_until(|report| matches!(report, Report::Joined))
+        .await;
+    assert!(
+        joined.is_sorted() && (1..40).contains(&joined[0]),
+        "{joined:?}"
+    );
+}
+
+#[tokio::test]
 async fn every_listener_counts_every_event() {
     let server = FakeServer::start().await;
     let mut light = Light::joined(&small(&server, &[])).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Side, StageOutcome};
+use super::{LOAD, Side, StageOutcome};
 use crate::{histogram::Histogram, shown::quantity};
 
 /// A measured number.
@@ -83,20 +83,32 @@ impl Side {
             let name = "connect/seconds".to_owned();
             put(name, self.connect_s, "s", Better::Less);
         }
+        let name = "connect/bytes_per_connection";
         let roles = &self.bytes_per_connection;
-        if !roles.is_empty() {
-            let name = "connect/bytes_per_connection".to_owned();
-            put(name, roles.values().sum(), "bytes", Better::Less);
+        let servers = roles.iter().filter(|(role, _)| *role != LOAD);
+        let sum = servers
+            .map(|(_, bytes)| *bytes)
+            .reduce(|sum, more| sum + more);
+        if let Some(sum) = sum {
+            put(name.to_owned(), sum, "bytes", Better::Less);
         }
         for (role, bytes) in roles.iter().filter(|_| roles.len() > 1) {
-            let name = format!("connect/bytes_per_connection_{role}");
-            put(name, *bytes, "bytes", Better::Less);
+            put(format!("{name}_{role}"), *bytes, "bytes", Better::Less);
+        }
+        for (name, bytes) in &self.bytes_per_room {
+            put(name.clone(), *bytes, "bytes", Better::Less);
         }
         for stage in &self.stages {
             stage.figures(&mut |name, value, unit, better| {
                 put(format!("{}/{name}", stage.name), value, unit, better);
             });
         }
+        // Whatever else the machine does is in it.
+        let kernel = self.kernel_bytes_per_connection.map(|bytes| Figure {
+            steady: false,
+            ..Figure::of_one(bytes, "bytes", Better::Less)
+        });
+        figures.extend(kernel.map(|figure| (format!("{name}_kernel"), figure)));
         for stage in &self.stages {
             for (name, times) in stage.latency.named() {
                 for (part, figure) in times_figures(times) {
@@ -137,7 +149,7 @@ impl StageOutcome {
     /// CPU of the server's processes, all but the load's.
     #[must_use]
     pub fn server_cpu_us(&self) -> u64 {
-        let servers = self.cpu_us.iter().filter(|(role, _)| *role != "load");
+        let servers = self.cpu_us.iter().filter(|(role, _)| *role != LOAD);
         servers.map(|(_, cpu_us)| cpu_us).sum()
     }
 

@@ -143,6 +143,8 @@ fn side(name: &str, server: &str, scenario: &Scenario, slow: f64) -> Side {
         stages,
         processes: processes.into(),
         bytes_per_connection: BTreeMap::from([("server".to_owned(), 1_565.0 * slow)]),
+        kernel_bytes_per_connection: None,
+        bytes_per_room: BTreeMap::new(),
     }
 }
 

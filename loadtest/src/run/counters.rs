@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+
 use crate::{client::ServerAddress, server::metrics_text};
 
 /// Each by its name in the exposition; true: by its labels, else their sum.
@@ -31,6 +33,8 @@ const COUNTED: [(&str, bool); 20] = [
     ("rookery_cluster_link_batches_total", false),
 ];
 
+const ROOMS_AWAKE: &str = "rookery_room_actors_rooms_awake_count ";
+
 pub(super) type Counters = BTreeMap<String, f64>;
 
 /// Asks all of them; one that does not answer is left out.
@@ -42,6 +46,22 @@ pub(super) async fn ask(admins: &[ServerAddress]) -> Counters {
         }
     }
     sums
+}
+
+/// Rooms in memory, of all of them together.
+pub(super) async fn rooms_awake(admins: &[ServerAddress]) -> Result<u64> {
+    let mut sum = 0;
+    for admin in admins {
+        sum += awake(&metrics_text(admin).await?);
+    }
+    Ok(sum)
+}
+
+/// A process without rooms says nothing of them.
+fn awake(text: &str) -> u64 {
+    let mut lines = text.lines();
+    let said = lines.find_map(|line| line.strip_prefix(ROOMS_AWAKE)?.trim().parse().ok());
+    said.unwrap_or(0)
 }
 
 fn add(text: &str, sums: &mut Counters) {
@@ -70,6 +90,15 @@ pub(super) fn between(before: &Counters, after: &Counters) -> Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rooms_awake_are_read_where_a_process_has_rooms() {
+        assert_eq!(
+            awake("# TYPE x gauge\nrookery_room_actors_rooms_awake_count 17\n"),
+            17
+        );
+        assert_eq!(awake("rookery_gateway_writes_total 3\n"), 0);
+    }
 
     #[test]
     fn counters_of_two_processes_are_added_and_those_that_did_not_move_left_out() {

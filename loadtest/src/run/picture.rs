@@ -20,6 +20,8 @@ pub struct Picture {
     pub since: Duration,
     /// Connections of the scenario.
     pub connections: u32,
+    /// What is done piece by piece: how many are, of how many, and what they are.
+    pub done: Option<(u64, u64, &'static str)>,
     /// The newest second of a stage.
     pub tick: Option<Tick>,
     /// CPU of the server's processes, percent of one processor.
@@ -38,9 +40,13 @@ impl fmt::Display for Picture {
             write!(f, "{round}/{} ", self.round.1)?;
         }
         write!(f, "{side} {doing} {} s", self.since.as_secs())?;
-        match &self.tick {
-            None => write!(f, "  {} connections", number(self.connections.into()))?,
-            Some(tick) => write!(
+        match (&self.tick, self.done) {
+            (None, None) => write!(f, "  {} connections", number(self.connections.into()))?,
+            (None, Some((done, all, what))) => {
+                let (done, all) = (number(done as f64), number(all as f64));
+                write!(f, "  {done} of {all} {what}")?;
+            }
+            (Some(tick), _) => write!(
                 f,
                 "  {} of {} connections  due {}/s  acked {}/s  delivered {}/s  ack p50 {} p99 {}",
                 number(tick.connections as f64),

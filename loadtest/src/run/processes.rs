@@ -7,12 +7,9 @@ use std::{
 };
 
 use crate::{
-    outcome::{ProcessSeries, Sample},
+    outcome::{LOAD, ProcessSeries, Sample},
     server::{cpu_time, memory_bytes},
 };
-
-/// The role of the load's own processes.
-pub(super) const LOAD: &str = "load";
 
 #[derive(Debug)]
 pub(super) struct Processes {

@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::{
     Picture, Run,
     counters::{self, Counters},
     fleet::Fleet,
+    memory,
     merge::Merging,
-    processes::{ByRole, LOAD, Processes, of_server},
+    processes::{ByRole, Processes, of_server},
     servers::{self, Servers},
 };
 use crate::{
     light::orders::{Order, Report, Task},
-    limits::{FLEET_ANSWER_DEADLINE, LOOK_INTERVAL, QUIET_CPU_PERCENT, QUIET_DEADLINE},
-    outcome::{Counts, Side, StageOutcome},
+    limits::{
+        FLEET_ANSWER_DEADLINE, LOOK_INTERVAL, QUIET_CPU_PERCENT, QUIET_DEADLINE,
+        ROOMS_ASLEEP_DEADLINE, ROOMS_PER_CONNECTION_MIN,
+    },
+    outcome::{Counts, LOAD, Side, StageOutcome},
     scenario::{Scenario, Stage},
 };
 
@@ -65,6 +69,7 @@ pub(super) async fn measure(
         picture,
         show,
         last_look: None,
+        rooms_before: None,
     };
     measuring.connect().await?;
     for (number, stage) in run.scenario.stages.iter().enumerate() {
@@ -86,51 +91,62 @@ struct Measuring<'a> {
     show: &'a mut dyn FnMut(&Picture),
     /// When the processes were looked at last in turn, and their CPU until then.
     last_look: Option<(Instant, ByRole)>,
+    /// Memory of the processes that hold rooms, before there was any.
+    rooms_before: Option<u64>,
 }
 
 impl Measuring<'_> {
     async fn connect(&mut self) -> Result<()> {
+        let people = &self.scenario.people;
+        self.quiet().await?;
+        self.rooms_before = memory::of_rooms(&self.processes);
         self.begin("opening rooms");
         self.fleet.tell_first(Order::Open)?;
-        let people = &self.scenario.people;
-        let opening = Duration::from_secs((people.rooms / 100).into());
-        self.hear(1, opening, "open the rooms", |report| match report {
+        self.picture.done = Some((0, people.rooms.into(), "rooms"));
+        self.hear(1, "open the rooms", |report| match report {
             Report::Opened => Ok(true),
             other => bail!("{other:?} while rooms are opened"),
         })
         .await?;
         self.quiet().await?;
+        self.tell_rooms("connect/bytes_per_room_opened");
+        if people.rooms_asleep {
+            self.begin("waiting until all rooms sleep");
+            self.asleep().await?;
+            self.quiet().await?;
+            self.tell_rooms("connect/bytes_per_room_asleep");
+        }
         let before = self.processes.memory_bytes();
+        let kernel = memory::of_kernel();
 
         self.begin("connecting");
         let began = Instant::now();
         self.fleet.tell_all(Order::Connect)?;
-        let connecting =
-            Duration::from_secs((people.connections / people.connects_per_second).into());
+        let joins = u64::from(people.connections) * u64::from(people.rooms_each);
+        self.picture.done = Some((0, joins, "joins"));
         let all = self.fleet.count();
-        self.hear(
-            all,
-            connecting * 4,
-            "connect and join",
-            |report| match report {
-                Report::Joined => Ok(true),
-                other => bail!("{other:?} while connections join"),
-            },
-        )
+        self.hear(all, "connect and join", |report| match report {
+            Report::Joined => Ok(true),
+            other => bail!("{other:?} while connections join"),
+        })
         .await?;
         self.side.connect_s = began.elapsed().as_secs_f64();
 
         self.begin("quiet");
         self.quiet().await?;
+        self.tell_rooms("connect/bytes_per_room_joined");
         let after = self.processes.memory_bytes();
         #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
-        let each = |bytes: u64| bytes as f64 / f64::from(people.connections);
-        let servers = before.into_iter().filter(|(role, _)| role != LOAD);
-        let grown = servers.filter_map(|(role, before)| {
+        let each = |before: u64, after: u64| {
+            after.saturating_sub(before) as f64 / f64::from(people.connections)
+        };
+        let grown = before.into_iter().filter_map(|(role, before)| {
             let after = *after.get(&role)?;
-            Some((role, each(after.saturating_sub(before))))
+            Some((role, each(before, after)))
         });
         self.side.bytes_per_connection = grown.collect();
+        let kernel = kernel.zip(memory::of_kernel());
+        self.side.kernel_bytes_per_connection = kernel.map(|(before, after)| each(before, after));
         Ok(())
     }
 
@@ -178,11 +194,12 @@ impl Measuring<'_> {
             memory_bytes: done.memory_bytes,
             server_counters: counters::between(&began.counters, &done.counters),
         });
+        self.tell_rooms(&format!("{}/bytes_per_room", stage.name));
 
         self.fleet.tell_all(Order::Settle)?;
         let mut missing = Counts::default();
         let all = self.fleet.count();
-        self.hear(all, Duration::ZERO, "settle", |report| match report {
+        self.hear(all, "settle", |report| match report {
             Report::Settled(counts) => {
                 missing += counts;
                 Ok(true)
@@ -201,19 +218,28 @@ impl Measuring<'_> {
         doing.clone_into(&mut self.picture.doing);
         self.doing_since = Instant::now();
         self.picture.tick = None;
+        self.picture.done = None;
     }
 
-    /// Hears all processes until so many said what was waited for.
+    /// Hears all processes until so many said what was waited for; as long as they get on with it.
     async fn hear(
         &mut self,
         mut count: usize,
-        needed: Duration,
         what: &str,
         mut is_it: impl FnMut(Report) -> Result<bool>,
     ) -> Result<()> {
-        let deadline = Instant::now() + needed + FLEET_ANSWER_DEADLINE;
+        let mut done = vec![0; self.fleet.count()];
+        let mut deadline = Instant::now() + FLEET_ANSWER_DEADLINE;
         while count > 0 {
             let (part, report) = self.next(deadline, what).await?;
+            if let Report::Progress(of_part) = report {
+                done[part] = of_part;
+                if let Some((sum, ..)) = &mut self.picture.done {
+                    *sum = done.iter().sum();
+                }
+                deadline = Instant::now() + FLEET_ANSWER_DEADLINE;
+                continue;
+            }
             let is_it = is_it(report);
             if is_it.with_context(|| format!("light process {part} said"))? {
                 count -= 1;
@@ -255,6 +281,46 @@ impl Measuring<'_> {
         self.picture.since = self.doing_since.elapsed();
         self.last_look = Some((now, cpu_us));
         (self.show)(&self.picture);
+    }
+
+    /// Tells what a room costs, where rooms are what most of the memory is for.
+    fn tell_rooms(&mut self, figure: &str) {
+        let people = &self.scenario.people;
+        let many = people.rooms >= ROOMS_PER_CONNECTION_MIN.saturating_mul(people.connections);
+        let (Some(before), Some(now)) = (self.rooms_before, memory::of_rooms(&self.processes))
+        else {
+            return;
+        };
+        if many {
+            #[expect(clippy::cast_precision_loss, reason = "bytes far below 2^52")]
+            let each = now.saturating_sub(before) as f64 / f64::from(people.rooms);
+            self.side.bytes_per_room.insert(figure.to_owned(), each);
+        }
+    }
+
+    /// Waits until the server says that no room is in its memory.
+    async fn asleep(&mut self) -> Result<()> {
+        let admins = &self.servers.admins;
+        ensure!(
+            !admins.is_empty(),
+            "people.rooms_asleep needs a server whose metrics can be read: give --admin"
+        );
+        let deadline = Instant::now() + ROOMS_ASLEEP_DEADLINE;
+        loop {
+            let awake = counters::rooms_awake(admins).await?;
+            if awake == 0 {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{awake} rooms are awake after {ROOMS_ASLEEP_DEADLINE:?}: set \
+                 rooms.passivate_after in the scenario's settings"
+            );
+            let all = u64::from(self.scenario.people.rooms);
+            self.picture.done = Some((all.saturating_sub(awake), all, "rooms"));
+            self.looking.tick().await;
+            self.look();
+        }
     }
 
     /// Waits until the server does nothing any more: what it has then is what it keeps.

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{FLOOR, processes::LOAD};
+use super::FLOOR;
 use crate::{
-    outcome::{Figure, Judged, Outcome, RunFigures, StageOutcome},
+    outcome::{Figure, Judged, LOAD, Outcome, RunFigures, StageOutcome},
     shown::{number, quantity, words},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub struct Summary<'a>(pub &'a Outcome);
 
 /// The figures of a stage that are shown, in this order; true: also when it is 0.
-const SHOWN: [(&str, bool); 28] = [
+const SHOWN: [(&str, bool); 29] = [
     ("cpu_us_per_delivery", true),
     ("cpu_us_per_send", true),
     ("cpu_us_per_connect", true),
@@ -25,6 +25,7 @@ const SHOWN: [(&str, bool); 28] = [
     ("failed", false),
     ("dropped", false),
     ("reset", false),
+    ("bytes_per_room", true),
     ("ack_p50_us", true),
     ("ack_p99_us", true),
     ("ack_p999_us", true),
@@ -43,11 +44,18 @@ const SHOWN: [(&str, bool); 28] = [
     ("command_p99_us", true),
     ("command_p999_us", true),
 ];
-const CONNECT: [(&str, bool); 4] = [
+const CONNECT: [(&str, bool); 11] = [
     ("seconds", true),
     ("bytes_per_connection", true),
     ("bytes_per_connection_gateway", true),
     ("bytes_per_connection_node", true),
+    ("bytes_per_connection_nats", true),
+    ("bytes_per_connection_database", true),
+    ("bytes_per_connection_kernel", true),
+    ("bytes_per_connection_load", true),
+    ("bytes_per_room_opened", true),
+    ("bytes_per_room_asleep", true),
+    ("bytes_per_room_joined", true),
 ];
 const NAME_WIDTH: usize = 31;
 const VALUE_WIDTH: usize = 16;

@@ -69,7 +69,9 @@ impl Default for Script {
             Report::Stage(second()),
         ];
         Self {
-            opened: line(&Report::Opened),
+            opened: [Report::Progress(7), Report::Opened]
+                .map(|it| line(&it))
+                .join("\n"),
             stage: said.iter().map(line).collect::<Vec<_>>().join("\n"),
             settled: Counts::default(),
             rounds: NonZeroU32::MIN,
@@ -147,7 +149,42 @@ async fn parts_of_two_processes_are_one_outcome() {
     let roles: Vec<&str> = side.processes.iter().map(|one| &*one.role).collect();
     assert_eq!(roles, ["server", "load", "load"]);
     assert!(stage.memory_bytes["server"] > 0 && side.bytes_per_connection.contains_key("server"));
+    assert!(side.kernel_bytes_per_connection.is_some());
+    let figures = side.figures();
+    let whole = figures["connect/bytes_per_connection"].value;
+    assert_eq!(
+        whole, side.bytes_per_connection["server"],
+        "the load's own is told apart"
+    );
+    assert!(figures.contains_key("connect/bytes_per_connection_load"));
+    assert!(
+        side.bytes_per_room.is_empty(),
+        "as many connections as rooms"
+    );
     assert!(is_good(&outcome), "{}", Summary(&outcome));
+}
+
+#[tokio::test]
+async fn what_a_room_takes_is_told_where_there_are_many_more_than_connections() {
+    let (outcome, ended) = Script::default().run(&["people.rooms=100"]).await;
+    ended.unwrap();
+    let told: Vec<&String> = outcome.sides[0].bytes_per_room.keys().collect();
+    let expected = [
+        "connect/bytes_per_room_joined",
+        "connect/bytes_per_room_opened",
+        "mixed/bytes_per_room",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn rooms_are_only_waited_for_to_sleep_where_the_server_says_whether_they_do() {
+    let (_, ended) = Script::default().run(&["people.rooms_asleep=true"]).await;
+    let error = format!("{:#}", ended.unwrap_err());
+    assert!(
+        error.contains("people.rooms_asleep") && error.contains("--admin"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

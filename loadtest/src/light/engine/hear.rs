@@ -245,6 +245,9 @@ impl Engine {
         let room = &mut self.rooms[seat.room as usize];
         room.seen = room.seen.max(head);
         self.connections[index].joins_open -= 1;
+        if !self.joined {
+            self.counting.add(1);
+        }
         self.join_more(index);
         self.whole_if_so(index, now_us);
     }

@@ -72,8 +72,10 @@ impl Engine {
             return;
         };
         opening.opened += count;
+        self.counting.add(count.into());
         if opening.opened >= self.scenario.people.rooms {
             self.opening = None;
+            self.counting.restart();
             self.reports.push(Report::Opened);
         }
     }
@@ -177,6 +179,7 @@ impl Engine {
         }
         if self.joining && !self.joined && self.whole == self.connections.len() {
             self.joined = true;
+            self.counting.restart();
             self.reports.push(Report::Joined);
         }
         self.send_in_flight(index, now_us);
