@@ -9,6 +9,7 @@
 
 mod command;
 mod devices;
+mod few;
 mod last_seen;
 #[cfg(test)]
 mod model_tests;

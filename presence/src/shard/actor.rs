@@ -125,7 +125,8 @@ struct Entry {
 
 #[derive(Default)]
 pub(crate) struct Users {
-    entries: FxHashMap<UserId, Entry>,
+    /// Boxed: up to half of the table's places are empty.
+    entries: FxHashMap<UserId, Box<Entry>>,
     schedule: Schedule,
 }
 
@@ -364,7 +365,7 @@ impl Shell<'_> {
         let rules = &self.actor.rules;
         let mut place = match users.entries.entry(user.clone()) {
             hash_map::Entry::Occupied(place) => place,
-            hash_map::Entry::Vacant(place) => place.insert_entry(Entry::default()),
+            hash_map::Entry::Vacant(place) => place.insert_entry(Box::default()),
         };
         let entry = place.get_mut();
         let effects = entry.user.apply(command, self.now, rules);

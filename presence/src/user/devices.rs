@@ -1,13 +1,10 @@
 //! A user's devices: what each chose, and how long one without a session still counts.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::status::Choice;
+use super::{few::Few, status::Choice};
 
 #[derive(Debug)]
 struct Device {
@@ -20,7 +17,7 @@ struct Device {
 /// All devices that count: those with a session and those in their grace.
 #[derive(Debug, Default)]
 pub(super) struct Devices {
-    devices: BTreeMap<Arc<str>, Device>,
+    devices: Few<Arc<str>, Device>,
     /// Devices of each choice, so that the best is found without looking at all.
     tally: [usize; Choice::COUNT],
     leaving: BTreeSet<(Instant, Arc<str>)>,

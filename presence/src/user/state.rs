@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     command::{Address, Command, Effect, Now, Rules, SessionKey},
     devices::Devices,
+    few::Few,
     last_seen::LastSeen,
     status::{Choice, View},
 };
@@ -44,7 +45,7 @@ struct Session {
 /// One user.
 #[derive(Debug, Default)]
 pub(crate) struct User {
-    sessions: BTreeMap<SessionKey, Session>,
+    sessions: Few<SessionKey, Session>,
     devices: Devices,
     watchers: BTreeMap<SessionKey, Watcher>,
     /// Watches that wait until `last_seen` is read.
@@ -222,23 +223,16 @@ impl User {
     }
 
     fn sessions_of(&self, gateway: &EndpointId) -> impl Iterator<Item = (&SessionKey, &Session)> {
-        let first = SessionKey {
-            gateway: gateway.clone(),
-            session: 0,
-        };
-        let last = SessionKey {
-            gateway: gateway.clone(),
-            session: u64::MAX,
-        };
-        self.sessions.range(first..=last)
+        let all = self.sessions.iter();
+        all.filter(move |(key, _)| key.gateway == *gateway)
     }
 
     fn notify(&self, notice: Bytes, except_session: u64, effects: &mut Vec<Effect>) {
         // A silent gateway may be dead: its sessions are tried, but do not save the push.
         let reached = self
             .sessions
-            .values()
-            .any(|session| session.standing != Standing::Silent);
+            .iter()
+            .any(|(_, session)| session.standing != Standing::Silent);
         let to: Vec<_> = self
             .sessions
             .iter()
