@@ -152,6 +152,11 @@ impl Log {
         self.pending.push_back(pending);
     }
 
+    /// Gives back the memory of what was in flight.
+    pub(super) fn release_pending(&mut self) {
+        self.pending.shrink_to_fit();
+    }
+
     /// The event in flight at that offset.
     pub(super) fn pending_mut(&mut self, offset: Offset) -> Option<&mut Pending> {
         let index = offset.0.checked_sub(self.head.0 + 1)?;

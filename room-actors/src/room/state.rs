@@ -269,6 +269,12 @@ impl RoomState {
             && self.cursors.unsaved_since().is_none()
     }
 
+    /// Gives back the memory of queues that are empty once [settled](Self::is_settled).
+    pub(crate) fn release_buffers(&mut self) {
+        self.batches.shrink_to_fit();
+        self.log.release_pending();
+    }
+
     pub(crate) const fn head(&self) -> Offset {
         self.log.head()
     }
