@@ -85,7 +85,7 @@ pub struct Side {
     /// Its processes, and those of the load itself (role `load`).
     pub processes: Vec<ProcessSeries>,
     /// What each connection cost in memory of the processes, by their role, bytes, once all were
-    /// joined and quiet; that of the load beside the server's. Empty: none could be read.
+    /// joined and quiet; beside the server's, all that the load has. Empty: none could be read.
     pub bytes_per_connection: BTreeMap<String, f64>,
     /// What it cost in the kernel's own memory, both ends of it.
     #[serde(default)]

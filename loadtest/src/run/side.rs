@@ -142,6 +142,8 @@ impl Measuring<'_> {
         };
         let grown = before.into_iter().filter_map(|(role, before)| {
             let after = *after.get(&role)?;
+            // The load had all of its memory from its start.
+            let before = if role == LOAD { 0 } else { before };
             Some((role, each(before, after)))
         });
         self.side.bytes_per_connection = grown.collect();
