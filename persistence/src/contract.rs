@@ -65,6 +65,7 @@ macro_rules! store_contract {
             log::large_events_come_back_whole
             log::concurrent_commits_are_all_there
             log::empty_commit_is_done
+            log::commit_as_somebody_tells_only_what_the_fence_says
             log::marks_are_found_by_target
             log::deletions_are_found_without_their_events
             ownership::epoch_list_with_the_highest_last_epoch_wins

@@ -23,8 +23,9 @@ pub const SQLITE_READERS: usize = 2;
 pub const SQLITE_GROUP_ROWS_MAX: usize = 4_096;
 /// Bytes after which no further write joins a transaction, for the same reason.
 pub const SQLITE_GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Commits that usefully run at once: one in the disk's hands, one waiting in full.
-pub const SQLITE_COMMITS_IN_FLIGHT: usize = 2;
+/// Commits that usefully run at once: one in the disk's hands, and others that come meanwhile and
+/// become the next transaction. With two, what came after the second waited for both.
+pub const SQLITE_COMMITS_IN_FLIGHT: usize = 16;
 /// How long to wait for a lock that some other tool holds on the file. Then: not done.
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a database page. Most transactions touch many pages a little, so small pages win.

@@ -291,7 +291,9 @@ impl Store for SqliteStore {
         };
         match self.writer.write(op).await? {
             Answer::Claim(claim) => Ok(claim),
-            Answer::Done | Answer::Count(_) => unreachable!("taking a shard answers with a claim"),
+            Answer::Done | Answer::Count(_) | Answer::Fenced(_) => {
+                unreachable!("taking a shard answers with a claim")
+            }
         }
     }
 
@@ -327,6 +329,21 @@ impl Store for SqliteStore {
             .write(WriteOp::Commit(group.to_vec()))
             .await
             .map(drop)
+    }
+
+    /// The fence is read in the transaction: who fences is another one, before it or after it.
+    async fn commit_as(
+        &self,
+        incarnation: Incarnation,
+        group: &Arc<[RoomWrite]>,
+    ) -> Result<Option<bool>, StoreError> {
+        let op = WriteOp::CommitAs(incarnation, Arc::clone(group));
+        match self.writer.write(op).await? {
+            Answer::Fenced(fenced) => Ok(Some(fenced)),
+            Answer::Done | Answer::Count(_) | Answer::Claim(_) => {
+                unreachable!("a commit as somebody answers with the fence")
+            }
+        }
     }
 
     async fn room_epochs(&self, room: &RoomId) -> Result<EpochList, StoreError> {
@@ -485,7 +502,9 @@ impl Store for SqliteStore {
         let op = WriteOp::ExpireSentIds { before_ms, limit };
         match self.writer.write(op).await? {
             Answer::Count(count) => Ok(count),
-            Answer::Done | Answer::Claim(_) => unreachable!("expiry answers with a count"),
+            Answer::Done | Answer::Claim(_) | Answer::Fenced(_) => {
+                unreachable!("expiry answers with a count")
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The port: what rooms and presence need of a database.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -111,6 +113,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes what rooms add, as one group. Durable on `Ok`.
     async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError>;
+
+    /// As [`commit`](Store::commit), and tells at once what [`is_fenced`](Store::is_fenced) would
+    /// tell of that incarnation when the group was durable; `None`: it must be asked.
+    async fn commit_as(
+        &self,
+        _incarnation: Incarnation,
+        group: &Arc<[RoomWrite]>,
+    ) -> Result<Option<bool>, StoreError> {
+        // A store that knows it only by asking lets its caller ask, and repeat only that.
+        self.commit(group).await.map(|()| None)
+    }
 
     /// The winning epoch list; empty for a room that never was.
     async fn room_epochs(&self, room: &RoomId) -> Result<EpochList, StoreError>;

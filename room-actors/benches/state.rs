@@ -308,14 +308,23 @@ impl Store for Recorder {
             .map_or(1, |inner| inner.commits_in_flight_max())
     }
     async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError> {
+        self.commit_as(Incarnation(1), &group.into())
+            .await
+            .map(drop)
+    }
+    async fn commit_as(
+        &self,
+        run: Incarnation,
+        group: &Arc<[RoomWrite]>,
+    ) -> Result<Option<bool>, StoreError> {
         let Some(inner) = &self.inner else {
-            return Ok(());
+            return Ok(Some(false));
         };
-        inner.commit(group).await?;
+        let fenced = inner.commit_as(run, group).await?;
         let mut groups = self.groups.lock().expect("no panic");
         let transaction = groups.entry(inner.transactions()).or_default();
         transaction.extend_from_slice(group);
-        Ok(())
+        Ok(fenced)
     }
     async fn register_node(&self, node: &str, run: Incarnation) -> Result<(), StoreError> {
         pass!(self.register_node(node, run) or ())

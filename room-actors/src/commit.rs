@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! rooms ──submit──► waiting ─► group (rows, bytes bounded) ─► commit ─► read own fence ─► rooms
-//!                              up to `commits_in_flight_max` at once     one read a group   in order
+//!                              up to `commits_in_flight_max` at once    with the commit    in order
+//!                                                                       or after it
 //! ```
 //! A group that fails, or whose outcome is not known, is written again as it is until it succeeds:
 //! its rows may be there already, and offsets behind it are taken. Meanwhile nothing new is taken
@@ -216,7 +217,7 @@ impl Pipeline {
             trouble: self.trouble.clone(),
             group,
         };
-        self.groups.push(Box::pin(writer.run(writes)));
+        self.groups.push(Box::pin(writer.run(writes.into())));
     }
 
     fn group_failed(&mut self, trouble: Trouble) {
@@ -269,25 +270,34 @@ struct GroupWriter {
 }
 
 impl GroupWriter {
-    async fn run(mut self, writes: Vec<RoomWrite>) -> Group {
+    async fn run(mut self, writes: Arc<[RoomWrite]>) -> Group {
         let mut backoff = COMMIT_BACKOFF_MIN;
-        while let Err(error) = self.store.commit(&writes).await {
-            if !self.wait_after(&error, &mut backoff).await {
-                return self.group;
-            }
-        }
-        backoff = COMMIT_BACKOFF_MIN;
-        loop {
-            match self.store.is_fenced(self.incarnation).await {
-                Ok(false) => break self.group.outcome = Outcome::Done,
-                Ok(true) => break self.group.outcome = Outcome::Fenced,
+        let mut fenced = loop {
+            match self.store.commit_as(self.incarnation, &writes).await {
+                Ok(fenced) => break fenced,
                 Err(error) => {
                     if !self.wait_after(&error, &mut backoff).await {
-                        break;
+                        return self.group;
                     }
                 }
             }
-        }
+        };
+        backoff = COMMIT_BACKOFF_MIN;
+        self.group.outcome = loop {
+            match fenced {
+                Some(false) => break Outcome::Done,
+                Some(true) => break Outcome::Fenced,
+                None => {}
+            }
+            match self.store.is_fenced(self.incarnation).await {
+                Ok(read) => fenced = Some(read),
+                Err(error) => {
+                    if !self.wait_after(&error, &mut backoff).await {
+                        return self.group;
+                    }
+                }
+            }
+        };
         self.group
     }
 

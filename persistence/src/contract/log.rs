@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rookery_proto::ids::{Epoch, Offset};
+use rookery_proto::{
+    ids::{Epoch, Offset},
+    shard::Shard,
+};
 use tokio::task::JoinSet;
 
 use super::{
     CaseResult,
-    fixture::{log_write, mark_of, marking, message, room},
+    fixture::{incarnation, log_write, mark_of, marking, message, room},
 };
-use crate::{EpochList, EventKind, LogRow, Store, limits};
+use crate::{EpochList, EventKind, LogRow, ShardKind, Store, TakeFrom, limits};
 
 pub async fn commit_then_read_gives_the_same_rows(store: Arc<dyn Store>) -> CaseResult {
     let (room, other) = (room(), room());
@@ -229,5 +232,32 @@ pub async fn deletions_are_found_without_their_events(store: Arc<dyn Store>) -> 
     let expected = [(3, 12, 1), (8, 10, 1), (8, 12, 2)]
         .map(|(target, offset, epoch)| (Offset(target), Offset(offset), Epoch(epoch)));
     assert_eq!(store.deletions(&room).await?, expected);
+    Ok(())
+}
+
+/// A store that cannot tell says so; one that does must be right.
+pub async fn commit_as_somebody_tells_only_what_the_fence_says(
+    store: Arc<dyn Store>,
+) -> CaseResult {
+    let (former, next, unknown) = (incarnation(), incarnation(), incarnation());
+    let (room, shard) = (room(), Shard::of("commit as somebody"));
+    let group = |offset| Arc::from([log_write(&room, vec![message(offset, 1)])]);
+    store.register_node("node-a", former).await?;
+    store.register_node("node-b", next).await?;
+    let told = |fenced: bool, told: Option<bool>| told.is_none_or(|told| told == fenced);
+    assert!(told(false, store.commit_as(former, &group(1)).await?));
+    for taker in [former, next] {
+        let from = TakeFrom::Anyone;
+        store
+            .take_shard(ShardKind::Rooms, shard, "node", taker, from)
+            .await?;
+    }
+    assert!(told(true, store.commit_as(former, &group(2)).await?));
+    assert!(told(false, store.commit_as(next, &group(3)).await?));
+    assert!(told(true, store.commit_as(unknown, &group(4)).await?));
+    assert!(told(true, store.commit_as(former, &Arc::from([])).await?));
+    // What somebody who is fenced writes is there all the same; nobody relies on it.
+    let rows = store.log_range(&room, Offset(1), Offset(4)).await?;
+    assert_eq!(rows, (1..=4).map(|at| message(at, 1)).collect::<Vec<_>>());
     Ok(())
 }

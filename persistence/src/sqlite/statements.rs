@@ -1,12 +1,17 @@
 //! What the writer thread does to the tables, with every statement prepared once.
 
+use std::sync::Arc;
+
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
     shard::Shard,
 };
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
-use super::{error::WriteError, queries::number};
+use super::{
+    error::WriteError,
+    queries::{self, number},
+};
 use crate::{
     Claim, EpochList, Incarnation, LogRow, MemberRow, RoomRow, RoomWrite, SentRow, ShardKind,
     TakeFrom,
@@ -34,6 +39,8 @@ pub(super) enum WriteOp {
         epoch: Epoch,
     },
     Commit(Vec<RoomWrite>),
+    /// The same, and it reads the fence of who commits.
+    CommitAs(Incarnation, Arc<[RoomWrite]>),
     PutRoomEpochs {
         room: RoomId,
         list: EpochList,
@@ -56,7 +63,7 @@ impl WriteOp {
             Self::RegisterNode { .. } => "register node",
             Self::TakeShard { .. } => "take shard",
             Self::ReleaseShard { .. } => "release shard",
-            Self::Commit(_) => "commit",
+            Self::Commit(_) | Self::CommitAs(..) => "commit",
             Self::PutRoomEpochs { .. } => "put room epochs",
             Self::PutLastSeen { .. } => "put last seen",
             Self::ExpireSentIds { .. } => "expire sent ids",
@@ -67,24 +74,29 @@ impl WriteOp {
     /// Rows and bytes of events it writes, to bound a transaction.
     pub(super) fn weight(&self) -> (usize, usize) {
         match self {
-            Self::Commit(group) => group.iter().fold((0, 0), |(rows, bytes), write| {
-                let marks = write
-                    .log
-                    .iter()
-                    .filter(|row| row.target != Offset::ZERO)
-                    .count();
-                let log = write.log.len() + marks;
-                let derived = 2 * write.members.len() + write.sent.len() + write.cursors.len();
-                let events: usize = write.log.iter().map(|row| row.event.len()).sum();
-                (
-                    rows + log + usize::from(write.settings.is_some()) + derived,
-                    bytes + events,
-                )
-            }),
+            Self::Commit(group) => weight(group),
+            Self::CommitAs(_, group) => weight(group),
             Self::ExpireSentIds { limit, .. } => (*limit as usize, 0),
             _ => (1, 0),
         }
     }
+}
+
+fn weight(group: &[RoomWrite]) -> (usize, usize) {
+    group.iter().fold((0, 0), |(rows, bytes), write| {
+        let marks = write
+            .log
+            .iter()
+            .filter(|row| row.target != Offset::ZERO)
+            .count();
+        let log = write.log.len() + marks;
+        let derived = 2 * write.members.len() + write.sent.len() + write.cursors.len();
+        let events: usize = write.log.iter().map(|row| row.event.len()).sum();
+        (
+            rows + log + usize::from(write.settings.is_some()) + derived,
+            bytes + events,
+        )
+    })
 }
 
 /// What a write gives back.
@@ -96,6 +108,8 @@ pub(super) enum Answer {
     Count(u64),
     /// Whose the shard is.
     Claim(Claim),
+    /// Whether who commits is fenced.
+    Fenced(bool),
 }
 
 /// Every statement of the writer, prepared for one connection.
@@ -236,10 +250,13 @@ impl<'c> Statements<'c> {
                 Ok(Answer::Done)
             }
             WriteOp::Commit(group) => {
-                for write in group {
-                    self.room_write(write)?;
-                }
+                self.room_writes(group)?;
                 Ok(Answer::Done)
+            }
+            WriteOp::CommitAs(incarnation, group) => {
+                self.room_writes(group)?;
+                let fenced = queries::is_fenced(self.connection, *incarnation)?;
+                Ok(Answer::Fenced(fenced))
             }
             WriteOp::PutRoomEpochs { room, list } => {
                 self.put_room_epochs(room, list)?;
@@ -260,6 +277,10 @@ impl<'c> Statements<'c> {
                 Ok(Answer::Done)
             }
         }
+    }
+
+    fn room_writes(&mut self, group: &[RoomWrite]) -> rusqlite::Result<()> {
+        group.iter().try_for_each(|write| self.room_write(write))
     }
 
     fn room_write(&mut self, write: &RoomWrite) -> rusqlite::Result<()> {
