@@ -47,8 +47,13 @@ impl Default for RoomLimits {
 pub const IN_FLIGHT_EVENTS_MAX: usize = 512;
 /// A sender's cursor move is written at the latest when the log is this far beyond it.
 pub const CURSOR_BEHIND_MAX: usize = 512;
-/// A sender's cursor move is written at the latest after this time.
+/// A sender's cursor move is written at the latest after this time, and [`TIMERS_INTERVAL`].
 pub const CURSOR_FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// Rooms' timers go off at multiples of this. With a thousand sends a second in as many rooms their
+/// cursors are 40 commits in place of a thousand; longer, and the rooms that go off together would
+/// keep the others waiting for more than a few milliseconds.
+pub const TIMERS_INTERVAL: Duration = Duration::from_millis(25);
+const _: () = assert!(TIMERS_INTERVAL.as_millis() * 10 <= CURSOR_FLUSH_AFTER.as_millis());
 /// Newest offsets read when a room wakes. Covers what an owner may have had in flight (to adopt
 /// and to write again), and what cursors its senders' moves may not have reached (to derive again).
 pub const WAKE_TAIL_OFFSETS: u32 = 1_025;

@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::{Duration, Instant, timeout},
 };
 
 use super::{
@@ -38,7 +38,7 @@ use crate::{
     commit::{RoomKey, Submission},
     health::Health,
     host::{HostMsg, Shared},
-    limits::{READ_DEADLINE, SENT_LOAD_MAX},
+    limits::{READ_DEADLINE, SENT_LOAD_MAX, TIMERS_INTERVAL},
     metrics,
     request::{ReplyTo, unavailable},
 };
@@ -359,7 +359,7 @@ impl Shell {
                 write,
             });
         }
-        awake.arm_timer(myself, now);
+        awake.arm_timer(myself, now, args.shared.clock.now_ms());
         args.gauge
             .listeners
             .store(awake.state.listener_count(), Ordering::Relaxed);
@@ -426,10 +426,13 @@ impl Awake {
         self.state.release_buffers();
     }
 
-    fn arm_timer(&mut self, myself: &ActorRef<RoomMsg>, now: Instant) {
+    /// Timers of all rooms go off at the same few moments of a second: the cursors of many rooms
+    /// are then one commit, where each would be one of its own.
+    fn arm_timer(&mut self, myself: &ActorRef<RoomMsg>, now: Instant, now_ms: u64) {
         let Some(due) = self.state.timer_due(now) else {
             return;
         };
+        let due = due + until_common(now_ms, due.saturating_duration_since(now));
         if self.timer.is_none_or(|armed| due < armed) {
             self.timer = Some(due);
             myself.send_after(due.saturating_duration_since(now), || RoomMsg::Timer);
@@ -503,6 +506,14 @@ impl Awake {
         }
         Ok(())
     }
+}
+
+/// How much later than this the rooms' next common moment is.
+fn until_common(now_ms: u64, wait: Duration) -> Duration {
+    let step = u64::try_from(TIMERS_INTERVAL.as_millis()).expect("milliseconds");
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let due_ms = now_ms.saturating_add(wait_ms);
+    Duration::from_millis((step - due_ms % step) % step)
 }
 
 async fn read(args: &RoomArgs, need: Need) -> Result<Fact, RoomError> {
@@ -602,5 +613,25 @@ impl Shared {
             except_session,
         };
         self.links.to(&owner).send(packet::Body::ToUser(body));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_that_are_due_within_one_step_go_off_together() {
+        let step = TIMERS_INTERVAL.as_millis() as u64;
+        let goes_off = |now_ms: u64, wait_ms: u64| {
+            let more = until_common(now_ms, Duration::from_millis(wait_ms));
+            assert!(more < TIMERS_INTERVAL);
+            now_ms + wait_ms + more.as_millis() as u64
+        };
+        let first = goes_off(1_000 * step + 1, 1_000);
+        assert_eq!(first % step, 0);
+        assert_eq!(goes_off(1_000 * step + step - 1, 1_001), first);
+        assert_eq!(goes_off(first, 0), first, "none is later than it must");
+        assert_eq!(goes_off(first, 1), first + step);
     }
 }
