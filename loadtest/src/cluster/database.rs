@@ -74,7 +74,7 @@ impl Database {
         Ok(pids)
     }
 
-    /// Pauses a node until [`PausedNode::resume`]; one that is dropped before goes on as well: a
+    /// Pauses a node until it is resumed; one that is dropped before goes on as well: a
     /// database outlives this program.
     ///
     /// # Errors
