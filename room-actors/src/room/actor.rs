@@ -1,130 +1,36 @@
 //! The room's actor: a thin shell that reads what the machine needs, applies, and does what comes
 //! out. While it reads, the room waits, so the order of requests is the order of their effects.
 
+mod awake;
+mod reads;
+mod told;
 mod wake;
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rookery_cluster::{EndpointId, LinkSender, Role, holdings::Held};
-use rookery_persistence::{RoomWrite, StoreError};
+use rookery_cluster::{EndpointId, Role};
+use rookery_persistence::RoomWrite;
 use rookery_proto::{
-    errors::{WireError, chain},
-    ids::RoomId,
-    link::{self, packet, room_request::Command},
+    errors::chain,
+    link::{self, packet},
     shard::Shard,
     v1,
 };
-use rustc_hash::FxHashMap;
-use slab::Slab;
-use tokio::{
-    sync::{mpsc, watch},
-    time::{Duration, Instant, timeout},
-};
+use tokio::time::Instant;
 
 use super::{
-    command::{Fact, Need, Now, ResyncAsk, Ticket, Who},
-    effects::{Effects, Output},
-    sent,
-    state::RoomState,
+    command::{Now, Ticket, Who},
+    effects::Output,
 };
 use crate::{
-    commit::{RoomKey, Submission},
-    health::Health,
+    commit::Submission,
     host::{HostMsg, Shared},
-    limits::{READ_DEADLINE, SENT_LOAD_MAX, TIMERS_INTERVAL},
     metrics,
-    request::{ReplyTo, unavailable},
+    request::unavailable,
 };
-
-/// What a room's actor is told. Only its host and the commit pipeline send; nothing here has a
-/// reply port: requests are answered over their link, at the latest when they are dropped.
-pub(crate) enum RoomMsg {
-    /// From the host: what gateways want, in their order. Lost with the actor: each request in it
-    /// is then answered `UNAVAILABLE`.
-    Work(Vec<Work>),
-    /// From the host: write what is left and say so (`HostMsg::Quiet`), when nobody listens or
-    /// `stopping`. Void once more work comes. Lost with the actor: the host asks again.
-    PrepareSleep { stopping: bool },
-    /// From the host: it need not end after all, though it was told `stopping`.
-    Stay,
-    /// From the commit pipeline: everything up to this write is durable and the fence was read.
-    /// Only a pipeline that ends loses it, and then no room goes on.
-    Committed { seq: u64 },
-    /// From the commit pipeline: the store fails; whoever waits is told so.
-    StoreFailing,
-    /// From the actor to itself: a roster signal or cursors are due.
-    Timer,
-    /// From tests: panic.
-    #[cfg(test)]
-    Crash,
-}
-
-/// One thing a gateway wants of a room.
-pub(crate) enum Work {
-    Request {
-        reply: ReplyTo,
-        who: Who,
-        command: Command,
-    },
-    Detach {
-        gateway: EndpointId,
-        session: u64,
-    },
-    Resync {
-        gateway: EndpointId,
-        sessions: Vec<Who>,
-        ask: ResyncAsk,
-    },
-    /// The gateway is gone, or its stream to us has a hole: it announces its sessions again.
-    GatewayGone(EndpointId),
-}
-
-/// What the host sees of a room without asking.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge {
-    pub(crate) listeners: AtomicUsize,
-    /// The room has a first event, or is about to.
-    pub(crate) exists: AtomicBool,
-}
-
-/// With what a room starts.
-pub(crate) struct RoomArgs {
-    pub(crate) room: RoomId,
-    pub(crate) key: RoomKey,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) host: mpsc::UnboundedSender<HostMsg>,
-    pub(crate) gauge: Arc<Gauge>,
-    /// How the shard is held: no earlier run of this room here that failed had this epoch.
-    pub(crate) held: Held,
-}
-
-/// Why a room's actor ends by itself. Its host wakes it again, under a new epoch.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RoomError {
-    #[error("store: {what}")]
-    Store {
-        what: &'static str,
-        #[source]
-        source: StoreError,
-    },
-    #[error("the room cannot be woken")]
-    Recover(#[from] super::wake::RecoverError),
-    #[error("this node was fenced")]
-    Fenced,
-}
-
-impl RoomError {
-    fn store(what: &'static str) -> impl FnOnce(StoreError) -> Self {
-        move |source| Self::Store { what, source }
-    }
-}
+use awake::Awake;
+pub(crate) use told::{Gauge, RoomArgs, RoomError, RoomMsg, Work};
 
 pub(crate) struct RoomActor;
 
@@ -169,25 +75,6 @@ pub(crate) struct Shell {
     myself: ActorRef<RoomMsg>,
     args: RoomArgs,
     awake: Option<Awake>,
-}
-
-/// A room that serves.
-struct Awake {
-    state: RoomState,
-    /// The list that names this epoch is durable. A room that never was is claimed by its first write.
-    claimed: bool,
-    /// Requests that wait for their answer.
-    replies: Slab<ReplyTo>,
-    /// Work that waits because too many events are in flight.
-    waiting: VecDeque<Work>,
-    effects: Effects,
-    links: FxHashMap<EndpointId, LinkSender>,
-    health: watch::Receiver<Health>,
-    timer: Option<Instant>,
-    /// Messages taken from the host.
-    handled: u64,
-    /// The host wants to know when nothing is left to do (`Some(stopping)`).
-    sleep_wanted: Option<bool>,
 }
 
 impl Shell {
@@ -384,61 +271,6 @@ impl Shell {
 }
 
 impl Awake {
-    fn count_host_message(&mut self) {
-        self.handled += 1;
-        if self.sleep_wanted != Some(true) {
-            self.sleep_wanted = None;
-        }
-    }
-
-    /// Takes note of whether the node takes writes now.
-    fn heed_health(&mut self) {
-        if self.health.has_changed().unwrap_or(false) {
-            let refusal = self.health.borrow_and_update().refusal();
-            self.state.refuse_writes(refusal);
-        }
-    }
-
-    fn may_sleep(&self) -> bool {
-        let Some(stopping) = self.sleep_wanted else {
-            return false;
-        };
-        self.state.is_settled()
-            && self.waiting.is_empty()
-            && (stopping || self.state.listener_count() == 0)
-    }
-
-    /// Nothing is under way, and nothing will be until somebody asks.
-    fn is_at_rest(&self) -> bool {
-        self.timer.is_none()
-            && self.waiting.is_empty()
-            && self.replies.is_empty()
-            && self.state.is_settled()
-    }
-
-    /// Gives back what was kept for the next message: most rooms are at rest most of the time, and
-    /// three empty queues were a quarter of what such a room held. A busy room has a timer, and
-    /// keeps them.
-    fn release_buffers(&mut self) {
-        self.waiting = VecDeque::new();
-        self.replies = Slab::new();
-        self.effects.outputs = Vec::new();
-        self.state.release_buffers();
-    }
-
-    /// Timers of all rooms go off at the same few moments of a second: the cursors of many rooms
-    /// are then one commit, where each would be one of its own.
-    fn arm_timer(&mut self, myself: &ActorRef<RoomMsg>, now: Instant, now_ms: u64) {
-        let Some(due) = self.state.timer_due(now) else {
-            return;
-        };
-        let due = due + until_common(now_ms, due.saturating_duration_since(now));
-        if self.timer.is_none_or(|armed| due < armed) {
-            self.timer = Some(due);
-            myself.send_after(due.saturating_duration_since(now), || RoomMsg::Timer);
-        }
-    }
-
     fn send(&mut self, args: &RoomArgs, gateway: EndpointId, body: packet::Body) {
         let link = self.links.entry(gateway);
         link.or_insert_with_key(|gateway| args.shared.links.to(gateway))
@@ -470,120 +302,6 @@ impl Awake {
         self.claimed = true;
         Ok(())
     }
-
-    /// Reads until the machine needs nothing more.
-    async fn read_all(
-        &mut self,
-        args: &RoomArgs,
-        needs: impl Fn(&RoomState) -> Option<Need>,
-    ) -> Result<(), WireError> {
-        let mut last = None;
-        while let Some(need) = needs(&self.state) {
-            assert!(
-                last.as_ref() != Some(&need),
-                "what was read is still needed"
-            );
-            metrics::store_read(need.name());
-            let fact = match timeout(READ_DEADLINE, read(args, need.clone())).await {
-                Ok(Ok(fact)) => fact,
-                Ok(Err(RoomError::Fenced)) => {
-                    // A host that is gone has dropped the room already.
-                    let _ = args.host.send(HostMsg::Fenced);
-                    return Err(unavailable("the room has moved"));
-                }
-                Ok(Err(error)) => {
-                    let error = chain(&error);
-                    tracing::warn!(room.id = %args.room, need = need.name(), error, "read failed");
-                    return Err(unavailable("storage unavailable"));
-                }
-                Err(_) => {
-                    tracing::warn!(room.id = %args.room, need = need.name(), "read timed out");
-                    return Err(unavailable("storage unavailable"));
-                }
-            };
-            self.state.learn(fact)?;
-            last = Some(need);
-        }
-        Ok(())
-    }
-}
-
-/// How much later than this the rooms' next common moment is.
-fn until_common(now_ms: u64, wait: Duration) -> Duration {
-    let step = u64::try_from(TIMERS_INTERVAL.as_millis()).expect("milliseconds");
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let due_ms = now_ms.saturating_add(wait_ms);
-    Duration::from_millis((step - due_ms % step) % step)
-}
-
-async fn read(args: &RoomArgs, need: Need) -> Result<Fact, RoomError> {
-    let store = &args.shared.store;
-    let room = &args.room;
-    let failed = |source| RoomError::Store {
-        what: "read",
-        source,
-    };
-    Ok(match need {
-        Need::Message(target) => {
-            let (rows, marks) = tokio::try_join!(
-                store.log_range(room, target, target),
-                store.marks(room, target, target)
-            )
-            .map_err(failed)?;
-            Fact::Message {
-                target,
-                rows,
-                marks,
-            }
-        }
-        Need::Page(from, to) => {
-            let (rows, marks) =
-                tokio::try_join!(store.log_range(room, from, to), store.marks(room, from, to))
-                    .map_err(failed)?;
-            Fact::Page {
-                from,
-                to,
-                rows,
-                marks,
-            }
-        }
-        Need::Sender(user) => {
-            let since = sent::since_ms(args.shared.clock.now_ms());
-            let rows = store
-                .sent_ids(room, &user, since, SENT_LOAD_MAX)
-                .await
-                .map_err(failed)?;
-            Fact::Sender { user, rows }
-        }
-        Need::SentId(user, client_id) => {
-            let rows = store
-                .sent_id(room, &user, &client_id)
-                .await
-                .map_err(failed)?;
-            Fact::SentId {
-                user,
-                client_id,
-                rows,
-            }
-        }
-        Need::Count(offset) => {
-            let rows = store
-                .log_range(room, offset, offset)
-                .await
-                .map_err(failed)?;
-            Fact::Count { offset, rows }
-        }
-        Need::Fence => {
-            let fenced = store
-                .is_fenced(args.shared.incarnation)
-                .await
-                .map_err(failed)?;
-            if fenced {
-                return Err(RoomError::Fenced);
-            }
-            Fact::NotFenced
-        }
-    })
 }
 
 impl Shared {
@@ -613,25 +331,5 @@ impl Shared {
             except_session,
         };
         self.links.to(&owner).send(packet::Body::ToUser(body));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timers_that_are_due_within_one_step_go_off_together() {
-        let step = TIMERS_INTERVAL.as_millis() as u64;
-        let goes_off = |now_ms: u64, wait_ms: u64| {
-            let more = until_common(now_ms, Duration::from_millis(wait_ms));
-            assert!(more < TIMERS_INTERVAL);
-            now_ms + wait_ms + more.as_millis() as u64
-        };
-        let first = goes_off(1_000 * step + 1, 1_000);
-        assert_eq!(first % step, 0);
-        assert_eq!(goes_off(1_000 * step + step - 1, 1_001), first);
-        assert_eq!(goes_off(first, 0), first, "none is later than it must");
-        assert_eq!(goes_off(first, 1), first + step);
     }
 }

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::{Awake, RoomArgs, RoomError, Shell};
+use super::{RoomArgs, RoomError, Shell, awake::Awake};
 use crate::{
     host::HostMsg,
     limits::{Memory, WAKE_TAIL_OFFSETS, WAKE_TAIL_OFFSETS_AT_REST},
