@@ -220,21 +220,16 @@ impl Shell {
 
     /// Hands over what was added, arms the timer, tells the host.
     async fn finish(&mut self) -> Result<(), RoomError> {
+        let now = Instant::now();
+        let awake = self.awake.as_mut().expect("handle checked it");
+        awake.state.tick(now, &mut awake.effects);
+        self.perform().await;
         let Self {
             args,
             awake,
             myself,
         } = self;
         let awake = awake.as_mut().expect("handle checked it");
-        let now = Instant::now();
-        awake.state.tick(now, &mut awake.effects);
-        for output in awake.effects.outputs.drain(..) {
-            if let Output::ToGateway { gateway, body } = output {
-                let link = awake.links.entry(gateway);
-                let link = link.or_insert_with_key(|gateway| args.shared.links.to(gateway));
-                link.send(body);
-            }
-        }
         let flush = awake.sleep_wanted.is_some();
         if let Some((seq, write)) = awake.state.take_write(now, flush) {
             awake.claim(args, &write).await?;
