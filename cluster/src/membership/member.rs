@@ -12,6 +12,8 @@
 //!                                         Suspended ──── fenced (from anywhere) ────► Fenced
 //! ```
 
+mod owners;
+mod stand;
 mod table;
 mod told;
 
@@ -22,20 +24,17 @@ use tokio::time::Instant;
 
 use super::{
     beat::{Beat, Claims, NodeState},
-    hand_over::{HandOver, Step},
     keeper::{Duty, Keeper, Mode, Outcome},
     observer::{Life, Observer},
-    standing::{Standing, Suspended},
+    standing::Standing,
     view::View,
 };
 use crate::{
     endpoint::{EndpointId, Role},
-    limits::{
-        BEAT_INTERVAL, BEAT_SPACING_MIN, BUS_SILENCE, DEAF_AFTER, MEMBERSHIP_TICK,
-        MOVE_SPACING_LEAVING, SETTLE_AFTER, STORE_FAILING_AFTER,
-    },
+    limits::{BEAT_INTERVAL, BEAT_SPACING_MIN, MEMBERSHIP_TICK, MOVE_SPACING_LEAVING},
     placement::Owners,
 };
+use owners::Promise;
 use table::Table;
 pub use told::Told;
 pub(crate) use told::{Effect, Input, Myself};
@@ -63,13 +62,6 @@ pub(crate) struct Member {
     owners: Arc<Owners>,
     /// Something was heard that owners or decisions follow from.
     news: bool,
-}
-
-#[derive(Debug)]
-struct Promise {
-    to: EndpointId,
-    epoch: Epoch,
-    until: Instant,
 }
 
 impl Member {
@@ -236,75 +228,6 @@ impl Member {
         }
     }
 
-    // ---- standing ------------------------------------------------------------------------------
-
-    fn suspended(&self, now: Instant) -> Option<Suspended> {
-        let is_over = |since: Option<Instant>, limit| {
-            since.is_some_and(|since| now.duration_since(since) >= limit)
-        };
-        if is_over(self.heard_myself.map(|(_, at)| at), DEAF_AFTER) {
-            Some(Suspended::Deaf)
-        } else if is_over(self.table.failing_since, STORE_FAILING_AFTER) {
-            Some(Suspended::Table)
-        } else if is_over(self.commits_failing, STORE_FAILING_AFTER) {
-            Some(Suspended::Commits)
-        } else {
-            None
-        }
-    }
-
-    fn stand(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let ready = self.heard_myself.is_some() && (self.table.answered || !self.myself.has_table);
-        let standing = match (self.standing, self.suspended(now)) {
-            (Standing::Fenced, _) => Standing::Fenced,
-            (Standing::Joining, _) if !ready => Standing::Joining,
-            (Standing::Joining, Some(_)) => Standing::Joining,
-            (_, Some(why)) => Standing::Suspended(why),
-            (_, None) if !self.leaving => Standing::Serving,
-            (_, None) if self.keeper.is_empty() => Standing::Left,
-            (_, None) => Standing::Leaving,
-        };
-        self.change_standing(standing, now, effects);
-    }
-
-    fn change_standing(&mut self, standing: Standing, now: Instant, effects: &mut Vec<Effect>) {
-        if standing == self.standing {
-            return;
-        }
-        self.standing = standing;
-        self.observer.set_serving(standing.serves(), now);
-        // A move or a stop is told at once.
-        self.beat_at = now;
-        self.news = true;
-        effects.push(Effect::Standing(standing));
-    }
-
-    fn state(&self) -> NodeState {
-        match self.standing {
-            Standing::Joining => NodeState::Joining,
-            Standing::Serving => NodeState::Serving,
-            Standing::Leaving | Standing::Left => NodeState::Leaving,
-            Standing::Suspended(_) | Standing::Fenced => NodeState::Suspended,
-        }
-    }
-
-    fn mode(&self, now: Instant) -> Mode {
-        match self.standing {
-            Standing::Joining | Standing::Suspended(_) | Standing::Fenced => Mode::Still,
-            Standing::Leaving | Standing::Left => Mode::Leaving,
-            Standing::Serving => {
-                let since = self.observer.serving_since().unwrap_or(now);
-                let has_read = self.table.read_done.is_some_and(|at| at >= since);
-                let settled = now.duration_since(since) >= SETTLE_AFTER;
-                if settled && (has_read || !self.myself.has_table) {
-                    Mode::Serving
-                } else {
-                    Mode::Settling
-                }
-            }
-        }
-    }
-
     // ---- deciding ------------------------------------------------------------------------------
 
     fn judge(&mut self, now: Instant) -> Vec<EndpointId> {
@@ -346,40 +269,6 @@ impl Member {
         if outcome.changed {
             self.beat_at = now;
             self.news = true;
-        }
-    }
-
-    /// A released shard is sought at its next owner from now on.
-    fn promise(&mut self, told: &HandOver, now: Instant) {
-        if told.step != Step::Released {
-            return;
-        }
-        if let Some(role) = told.to.role() {
-            let promise = Promise {
-                to: told.to.clone(),
-                epoch: told.epoch,
-                until: now + BUS_SILENCE,
-            };
-            self.promised.insert((role, told.shard), promise);
-            self.news = true;
-        }
-    }
-
-    fn publish_owners(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.promised.retain(|_, promise| now < promise.until);
-        let mut owners = Owners::default();
-        for (endpoint, known) in self.observer.known() {
-            if matches!(known.life(now), Life::Alive | Life::Suspect) {
-                owners.claim(known.beat.role, endpoint, &known.beat.claims);
-            }
-        }
-        owners.claim(self.myself.role, &self.me, &self.keeper.claims());
-        for ((_, shard), promise) in &self.promised {
-            owners.promise(*shard, &promise.to, promise.epoch);
-        }
-        if owners != *self.owners {
-            self.owners = Arc::new(owners);
-            effects.push(Effect::Owners(Arc::clone(&self.owners)));
         }
     }
 
