@@ -29,15 +29,21 @@ impl Member {
         if told.step != Step::Released {
             return;
         }
-        if let Some(role) = told.to.role() {
-            let promise = Promise {
-                to: told.to.clone(),
-                epoch: told.epoch,
-                until: now + BUS_SILENCE,
-            };
-            self.promised.insert((role, told.shard), promise);
-            self.news = true;
+        let Some(role) = told.to.role() else {
+            return;
+        };
+        let former = self.promised.get(&(role, told.shard));
+        // Told late, of a move before the one that is known.
+        if former.is_some_and(|former| former.epoch > told.epoch) {
+            return;
         }
+        let promise = Promise {
+            to: told.to.clone(),
+            epoch: told.epoch,
+            until: now + BUS_SILENCE,
+        };
+        self.promised.insert((role, told.shard), promise);
+        self.news = true;
     }
 
     pub(super) fn publish_owners(&mut self, now: Instant, effects: &mut Vec<Effect>) {

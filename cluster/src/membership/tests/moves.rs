@@ -22,6 +22,40 @@ fn moved(before: &BTreeMap<Shard, usize>, after: &BTreeMap<Shard, usize>) -> Vec
         .collect()
 }
 
+fn myself(node: &str, role: Role, incarnation: u64) -> Myself {
+    Myself {
+        node: node.to_owned(),
+        role,
+        incarnation,
+        has_table: false,
+    }
+}
+
+/// A heartbeat of a node that serves, as a member hears it.
+fn beat(role: Role, incarnation: u64, number: u64, claims: Claims) -> Input {
+    Input::Heard(Told::Beat(Beat {
+        node: format!("node-{incarnation}"),
+        role,
+        incarnation,
+        state: NodeState::Serving,
+        number,
+        membership_epoch: 0,
+        claims,
+        load: Load::default(),
+    }))
+}
+
+/// That a node has released a shard to the next, as a member hears it.
+fn released(role: Role, (from, to): (u64, u64), shard: Shard, epoch: u64) -> Input {
+    Input::Heard(Told::HandOver(HandOver {
+        from: EndpointId::new(role, from),
+        to: EndpointId::new(role, to),
+        shard,
+        epoch: Epoch(epoch),
+        step: Step::Released,
+    }))
+}
+
 #[test]
 fn fresh_cluster_spreads_its_shards_and_rests() {
     let mut world = World::new(1, 3);
@@ -200,40 +234,16 @@ fn paused_node_that_comes_back_rejoins_as_a_new_incarnation() {
 
 #[test]
 fn shards_of_one_number_released_by_both_roles_are_both_sought_at_their_next_owners() {
-    let start = Instant::now();
-    let myself = Myself {
-        node: "gateway-9".to_owned(),
-        role: Role::Gateway,
-        incarnation: 9,
-        has_table: false,
-    };
-    let mut member = Member::new(myself, start);
+    let now = Instant::now();
+    let mut member = Member::new(myself("gateway-9", Role::Gateway, 9), now);
     let shard = Shard::of("general");
     let roles = [Role::Rooms, Role::Presence];
-    for (ms, role) in roles.into_iter().enumerate() {
-        let beat = Beat {
-            node: "node-1".to_owned(),
-            role,
-            incarnation: 1,
-            state: NodeState::Serving,
-            number: 1,
-            membership_epoch: 0,
-            claims: Claims::from([(shard, Epoch(4))]),
-            load: Load::default(),
-        };
-        let at = start + Duration::from_millis(ms as u64);
-        member.handle(Input::Heard(Told::Beat(beat)), at);
+    for role in roles {
+        let claims = Claims::from([(shard, Epoch(4))]);
+        member.handle(beat(role, 1, 1, claims), now);
     }
-    for (ms, role) in roles.into_iter().enumerate() {
-        let released = HandOver {
-            from: EndpointId::new(role, 1),
-            to: EndpointId::new(role, 2),
-            shard,
-            epoch: Epoch(4),
-            step: Step::Released,
-        };
-        let at = start + Duration::from_millis(10 + ms as u64);
-        member.handle(Input::Heard(Told::HandOver(released)), at);
+    for role in roles {
+        member.handle(released(role, (1, 2), shard, 4), now);
     }
     for role in roles {
         let next = EndpointId::new(role, 2);
@@ -242,32 +252,28 @@ fn shards_of_one_number_released_by_both_roles_are_both_sought_at_their_next_own
 }
 
 #[test]
+fn release_that_is_told_late_does_not_hide_a_later_one() {
+    let now = Instant::now();
+    let mut member = Member::new(myself("gateway-9", Role::Gateway, 9), now);
+    let shard = Shard::of("general");
+    for (from, to, epoch) in [(2, 3, 5), (1, 2, 4)] {
+        member.handle(released(Role::Rooms, (from, to), shard, epoch), now);
+    }
+    let next = EndpointId::new(Role::Rooms, 3);
+    assert_eq!(member.owners().owner(Role::Rooms, shard), Some(&next));
+}
+
+#[test]
 fn shard_that_another_owns_under_a_higher_epoch_is_let_go_at_once() {
     let start = Instant::now();
-    let beat = |incarnation, number, claims| Beat {
-        node: format!("node-{incarnation}"),
-        role: Role::Rooms,
-        incarnation,
-        state: NodeState::Serving,
-        number,
-        membership_epoch: 0,
-        claims,
-        load: Load::default(),
-    };
-    let myself = Myself {
-        node: "node-1".to_owned(),
-        role: Role::Rooms,
-        incarnation: 1,
-        has_table: false,
-    };
-    let mut member = Member::new(myself, start);
+    let role = Role::Rooms;
+    let mut member = Member::new(myself("node-1", role, 1), start);
     let shard = Shard::of("general");
-    let hear = |beat| Input::Heard(Told::Beat(beat));
     let mut duties = Vec::new();
     for (ms, input) in [
-        (0, hear(beat(1, 1, Claims::new()))),
-        (1_000, hear(beat(1, 2, Claims::new()))),
-        (2_000, hear(beat(1, 3, Claims::new()))),
+        (0, beat(role, 1, 1, Claims::new())),
+        (1_000, beat(role, 1, 2, Claims::new())),
+        (2_000, beat(role, 1, 3, Claims::new())),
         (2_100, Input::Tick),
         (
             2_150,
@@ -276,8 +282,8 @@ fn shard_that_another_owns_under_a_higher_epoch_is_let_go_at_once() {
                 epoch: Epoch(5),
             },
         ),
-        (2_200, hear(beat(2, 1, Claims::from([(shard, Epoch(4))])))),
-        (2_300, hear(beat(2, 2, Claims::from([(shard, Epoch(6))])))),
+        (2_200, beat(role, 2, 1, Claims::from([(shard, Epoch(4))]))),
+        (2_300, beat(role, 2, 2, Claims::from([(shard, Epoch(6))]))),
     ] {
         let effects = member.handle(input, start + Duration::from_millis(ms));
         duties.extend(effects.into_iter().filter_map(|effect| match effect {
