@@ -4,10 +4,11 @@
 //! room's events into what a client sees; [`history`] is the file of all that clients did and saw;
 //! [`recorder`] is the client that writes it; [`checker`] judges it; [`workload`] drives many
 //! recorders at random through whatever happens to the server; [`load`] measures sends;
-//! [`scenario`] says what load a run puts on, [`light`] puts it on, [`run`] does all of it on one
+//! [`scenario`] (a [`document`], like the plans of [`verify`]) says what load a run puts on, [`light`] puts it on, [`run`] does all of it on one
 //! server after the other, a [`floor`] among them, and [`outcome`] is what was measured, in
 //! [`histogram`]s; [`report`] makes a page of outcomes, [`compare`] holds two against each other,
-//! [`plan`] computes with what they cost, and [`shown`] writes their numbers for people; [`server`]
+//! [`plan`] computes with what they cost, [`shown`] writes their numbers for people, and [`files`] keeps
+//! them; [`server`]
 //! runs the real binary as a child process; [`cluster`] runs many of them with NATS and a database,
 //! every wire through a [`proxy`]; [`verify`] runs workloads under faults and has them judged;
 //! [`measure`] measures what users of such a cluster wait for; [`wait`] and [`services`] are for
@@ -21,6 +22,8 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod compare;
+pub mod document;
+pub mod files;
 pub mod floor;
 pub mod histogram;
 pub mod history;

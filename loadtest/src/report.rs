@@ -15,7 +15,8 @@ mod tables;
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    outcome::{Outcome, OutcomeError, Side},
+    files::{self, FileError},
+    outcome::{Outcome, Side},
     scenario::Scenario,
     shown::utc,
 };
@@ -46,15 +47,8 @@ pub fn render(runs: &[(String, Outcome)]) -> String {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(runs: &[(String, Outcome)], path: &Path) -> Result<(), OutcomeError> {
-    let failed = |source| OutcomeError::Io {
-        what: "write",
-        path: path.display().to_string(),
-        source,
-    };
-    let beside = path.with_extension("html.part");
-    std::fs::write(&beside, render(runs)).map_err(failed)?;
-    std::fs::rename(&beside, path).map_err(failed)
+pub fn write(runs: &[(String, Outcome)], path: &Path) -> Result<(), FileError> {
+    files::replace(path, render(runs))
 }
 
 fn run(page: &mut String, name: &str, outcome: &Outcome) {

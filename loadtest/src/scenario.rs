@@ -9,8 +9,6 @@ mod problems;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::ScenarioError;
-
 /// The scenarios built in, by name, in the order of the help.
 pub const BUILT_IN: [(&str, &str); 8] = [
     ("fanout", include_str!("../scenarios/fanout.toml")),

@@ -21,5 +21,5 @@ mod target;
 pub use campaign::{Run, Summary, run};
 pub use kind::{Kind, Place};
 pub use live::Live;
-pub use plan::{BUILT_IN, DEFAULT, Faults, Load, Plan, PlanError, Target, Window};
+pub use plan::{BUILT_IN, DEFAULT, Faults, Load, Plan, Target, Window};
 pub use target::Parts;

@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use rookery_loadtest::{
     client::ServerAddress,
+    files::FileError,
     light::{orders::Wire, raise_open_files},
-    outcome::{Outcome, OutcomeError},
+    outcome::Outcome,
     plan::{
         costs::{Costs, CostsError},
         learn,
@@ -154,7 +155,7 @@ impl Files {
         Ok(())
     }
 
-    fn write(&self, outcome: &Outcome) -> Result<(), OutcomeError> {
+    fn write(&self, outcome: &Outcome) -> Result<(), FileError> {
         if let Some(out) = &self.out {
             outcome.write(out)?;
         }

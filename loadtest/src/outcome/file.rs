@@ -5,21 +5,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{FORMAT, Outcome};
+use crate::files::{self, FileError};
 
-/// A result file cannot be read or written.
+/// A result file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OutcomeError {
     /// The file.
-    #[error("cannot {what} {path}")]
-    Io {
-        /// `read` or `write`.
-        what: &'static str,
-        /// Which.
-        path: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// No result of a run.
     #[error("{path} is not a result of `run`")]
     Json {
@@ -50,39 +43,33 @@ impl Outcome {
             format: u32,
         }
         let shown = || path.display().to_string();
-        let text = std::fs::read(path).map_err(|source| OutcomeError::Io {
-            what: "read",
-            path: shown(),
-            source,
-        })?;
+        let text = files::read(path)?;
         let json = |source| OutcomeError::Json {
             path: shown(),
             source,
         };
-        let Versioned { format } = serde_json::from_slice(&text).map_err(json)?;
+        let Versioned { format } = serde_json::from_str(&text).map_err(json)?;
         if format != FORMAT {
             return Err(OutcomeError::Format {
                 path: shown(),
                 found: format,
             });
         }
-        serde_json::from_slice(&text).map_err(json)
+        serde_json::from_str(&text).map_err(json)
     }
 
     /// Writes it, whole or not at all.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), OutcomeError> {
-        let failed = |source| OutcomeError::Io {
-            what: "write",
-            path: path.display().to_string(),
-            source,
-        };
-        let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
-        let beside = path.with_extension("json.part");
-        std::fs::write(&beside, text).map_err(failed)?;
-        std::fs::rename(&beside, path).map_err(failed)
+    ///
+    /// # Panics
+    /// Never: plain data can be JSON.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        files::replace(
+            path,
+            serde_json::to_vec(self).expect("plain data can be JSON"),
+        )
     }
 }
 

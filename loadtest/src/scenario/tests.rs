@@ -1,6 +1,7 @@
 //! Scenarios are read and changed, and what is wrong with one is named.
 
 use super::*;
+use crate::document::Document;
 
 #[test]
 fn every_built_in_scenario_can_be_used_and_bears_its_name() {
@@ -32,7 +33,11 @@ fn a_scenario_written_as_toml_reads_as_the_same() {
     for (name, _) in BUILT_IN {
         let scenario = Scenario::load(name, &[]).unwrap();
         let text = toml::to_string(&scenario).unwrap();
-        assert_eq!(Scenario::parse(name, &text, &[]).unwrap(), scenario);
+        let document = Document {
+            kind: "scenario",
+            name,
+        };
+        assert_eq!(Scenario::parse(document, &text, &[]).unwrap(), scenario);
     }
 }
 

@@ -5,19 +5,18 @@ mod problems;
 use std::{
     collections::BTreeMap,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
-    path::Path,
     time::Duration,
 };
 
 use fastrand::Rng;
 use serde::Deserialize;
 
-pub use problems::PlanError;
 use problems::names_key;
 
 use super::kind::Kind;
 use crate::{
     client::ServerAddress,
+    document::{Document, DocumentError},
     workload::{Weights, Workload},
 };
 
@@ -197,45 +196,23 @@ impl Plan {
     /// Reads a built-in plan by its name, or a file.
     ///
     /// # Errors
-    /// There is none, or it cannot be used: which key, in which line, and why.
-    pub fn load(name: &str) -> Result<Self, PlanError> {
-        match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            Some((_, text)) => Self::parse(name, text),
-            None if !Path::new(name).exists() => Err(PlanError::Unknown(name.to_owned())),
-            None => {
-                let read = std::fs::read_to_string(name).map_err(|source| PlanError::Read {
-                    path: name.to_owned(),
-                    source,
-                });
-                Self::parse(name, &read?)
-            }
-        }
+    /// See [`DocumentError`]; values that do not go together are told with their lines.
+    pub fn load(name: &str) -> Result<Self, DocumentError> {
+        let document = Document { kind: "plan", name };
+        Self::parse(document, &document.text(&BUILT_IN)?)
     }
 
-    /// Reads a plan from its text; `name` is for errors.
-    ///
-    /// # Errors
-    /// As [`Plan::load`].
-    pub fn parse(name: &str, text: &str) -> Result<Self, PlanError> {
-        let plan: Self = toml::from_str(text).map_err(|error| PlanError::Syntax {
-            name: name.to_owned(),
-            message: error.to_string(),
-        })?;
-        let problems = plan.problems();
-        if problems.is_empty() {
-            return Ok(plan);
-        }
-        let located = problems.into_iter().map(|(key, problem)| {
+    fn parse(document: Document<'_>, text: &str) -> Result<Self, DocumentError> {
+        let plan: Self = toml::from_str(text).map_err(|error| document.syntax(&error))?;
+        let problems = plan.problems().into_iter().map(|(key, problem)| {
             let line = text.lines().position(|line| names_key(line, key));
             match line {
                 Some(line) => format!("line {}: {key}: {problem}", line + 1),
                 None => format!("{key}: {problem}"),
             }
         });
-        Err(PlanError::Values {
-            name: name.to_owned(),
-            problems: located.collect(),
-        })
+        let problems = problems.collect();
+        document.checked(plan, problems)
     }
 
     /// How many faults in all; 0: none happen.

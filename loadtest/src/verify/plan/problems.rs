@@ -1,51 +1,7 @@
 //! What can be wrong with a plan.
 
-use std::fmt;
-
-use super::{BUILT_IN, Plan, Target};
+use super::{Plan, Target};
 use crate::verify::kind::{Kind, Place};
-
-/// The plan cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// Neither a file nor a name.
-    #[error("{0:?} is neither a file nor a built-in plan ({names})", names = Names)]
-    Unknown(String),
-    /// The file.
-    #[error("cannot read plan {path}")]
-    Read {
-        /// Which file.
-        path: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No TOML, or a key or value that a plan does not have.
-    #[error("plan {name}: {message}")]
-    Syntax {
-        /// Which plan.
-        name: String,
-        /// Where and what, with the line.
-        message: String,
-    },
-    /// Values that do not go together.
-    #[error("plan {name}: {}", problems.join("; "))]
-    Values {
-        /// Which plan.
-        name: String,
-        /// Each with its key and line.
-        problems: Vec<String>,
-    },
-}
-
-struct Names;
-
-impl fmt::Display for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-        f.write_str(&names.join(", "))
-    }
-}
 
 impl Plan {
     /// Values that do not go together, each with its key.

@@ -4,6 +4,14 @@ use super::*;
 
 const SMALL: &str = "about = \"x\"\n[target]\nkind = \"embedded\"\n[window]\nseconds = 1\n";
 
+fn parse(text: &str) -> Result<Plan, DocumentError> {
+    let document = Document {
+        kind: "plan",
+        name: "p",
+    };
+    Plan::parse(document, text)
+}
+
 #[test]
 fn every_built_in_plan_can_be_used() {
     for (name, _) in BUILT_IN {
@@ -77,7 +85,7 @@ fn wrong_plan_is_refused_with_key_and_line() {
             &["nowhere"],
         ),
     ] {
-        let error = Plan::parse("p", text).unwrap_err().to_string();
+        let error = parse(text).unwrap_err().to_string();
         for word in words {
             assert!(error.contains(word), "{word:?} in {error}\nof {text}");
         }
@@ -89,7 +97,7 @@ fn wrong_plan_is_refused_with_key_and_line() {
 #[test]
 fn deck_is_played_whole_in_an_order_of_the_seed_and_list_in_its_own() {
     let faults = "[faults]\ndeck = { kill-server = 2, stop-server = 1, cut-clients = 3 }";
-    let plan = Plan::parse("p", &format!("{SMALL}{faults}")).unwrap();
+    let plan = parse(&format!("{SMALL}{faults}")).unwrap();
     assert_eq!(plan.fault_count(), 6);
     let play = |seed| -> Vec<Kind> { plan.schedule(Rng::with_seed(seed)).take(12).collect() };
     for seed in 0..20 {
@@ -111,7 +119,7 @@ fn deck_is_played_whole_in_an_order_of_the_seed_and_list_in_its_own() {
     assert!((0..20).any(|seed| play(seed) != play(0)));
 
     let faults = "[faults]\nlist = [\"stop-server\", \"kill-server\"]\ncount = 3";
-    let plan = Plan::parse("p", &format!("{SMALL}{faults}")).unwrap();
+    let plan = parse(&format!("{SMALL}{faults}")).unwrap();
     assert_eq!(plan.fault_count(), 3);
     let played: Vec<Kind> = plan.schedule(Rng::with_seed(1)).take(3).collect();
     assert_eq!(
