@@ -135,18 +135,17 @@ fn logged_twice(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
 
 /// A change begins only after its event was known to somebody.
 fn began_after_known(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
-    let sent = sent(records);
     let mut found = Vec::new();
-    for (answered, record) in records.iter().enumerate() {
-        let (Some(Frame::Ack(ack)), Some(appended)) = (frame(record), appended(record)) else {
+    for of in answers(records) {
+        let Some(appended) = appended(of.record) else {
             continue;
         };
-        let (began, command) = &sent[&(record.client, ack.id.clone())];
+        let (began, answered) = (of.asked, of.index);
         let marks = matches!(
-            command,
+            of.command,
             Command::Edit(_) | Command::Delete(_) | Command::React(_) | Command::Unreact(_)
         );
-        let between = &records[*began..answered];
+        let between = &records[began..answered];
         let known = between
             .iter()
             .filter_map(event)
@@ -163,7 +162,7 @@ fn began_after_known(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> 
             _ => false,
         });
         if marks && known && !counted {
-            found.push((*began, answered));
+            found.push((began, answered));
         }
     }
     let (began, answered) = pick(&found, random)?;
@@ -223,14 +222,11 @@ fn unacked_marks(records: &[Record]) -> Vec<(&'static str, u64)> {
 }
 
 fn retry_elsewhere(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
-    let sent = sent(records);
     let mut acks: HashMap<(String, String), Vec<usize>> = HashMap::new();
-    for (index, record) in records.iter().enumerate() {
-        if let (Some(Frame::Ack(ack)), Some(appended)) = (frame(record), appended(record))
-            && let Some((_, Command::Send(send))) = sent.get(&(record.client, ack.id.clone()))
-        {
-            let key = (appended.room.clone(), send.client_id.clone());
-            acks.entry(key).or_default().push(index);
+    for of in answers(records) {
+        if let (Some(appended), Command::Send(send)) = (appended(of.record), of.command) {
+            let key = (appended.room.clone(), send.client_id);
+            acks.entry(key).or_default().push(of.index);
         }
     }
     let mut found: Vec<usize> = acks
@@ -348,14 +344,10 @@ fn refused_in_log(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
 
 /// A message is sent again with its id and another text, and taken for the first.
 fn retry_with_another_text(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
-    let sent = sent(records);
     let logs = ["red", "blue"].map(|room| final_events(records, room));
     let mut found = Vec::new();
-    for record in records.iter() {
-        let (Some(Frame::Ack(ack)), Some(appended)) = (frame(record), appended(record)) else {
-            continue;
-        };
-        let Some((_, Command::Send(send))) = sent.get(&(record.client, ack.id.clone())) else {
+    for of in answers(records) {
+        let (Some(appended), Command::Send(send)) = (appended(of.record), of.command) else {
             continue;
         };
         let mut log = logs[usize::from(appended.room == "blue")].iter();
@@ -364,7 +356,7 @@ fn retry_with_another_text(records: &mut Vec<Record>, random: &mut Rng) -> Optio
                 && matches!(&event.body, Some(Body::Message(message)) if message.text == send.text)
         });
         if has_text && !send.client_id.is_empty() {
-            found.push((record.client, send.client_id.clone(), appended.clone()));
+            found.push((of.record.client, send.client_id, appended.clone()));
         }
     }
     let (client, client_id, appended) = pick(&found, random)?;

@@ -103,20 +103,19 @@ fn asked_by_a_member(records: &[Record]) -> Vec<usize> {
                 && user_of(&log, &records[*index]) == user
         })
     };
-    places(records, |_, record| {
-        let (Some(Frame::Ack(ack)), Some(Answer::Cursor(cursor))) = (frame(record), answer(record))
-        else {
+    let of_members = answers(records).filter(|of| {
+        let Answer::Cursor(cursor) = of.answer else {
             return false;
         };
-        let user = user_of(&log, record);
-        let began = sent[&(record.client, ack.id.clone())].0;
-        let told = records[..began].iter().any(|earlier| {
+        let user = user_of(&log, of.record);
+        let told = records[..of.asked].iter().any(|earlier| {
             user_of(&log, earlier) == user
                 && matches!(answer(earlier), Some(Answer::Joined(joined))
                     if joined.room.as_ref().unwrap().id == cursor.room)
         });
         told && !leaves(user, &cursor.room)
-    })
+    });
+    of_members.map(|of| of.index).collect()
 }
 
 /// A user who is let in has only ever resumed.

@@ -139,6 +139,37 @@ pub(super) fn sent(records: &[Record]) -> HashMap<(u32, String), (usize, Command
     sent
 }
 
+/// An answer and what it answers.
+pub(super) struct Answered<'a> {
+    pub(super) index: usize,
+    pub(super) record: &'a Record,
+    pub(super) answer: &'a Answer,
+    /// Where it was asked for.
+    pub(super) asked: usize,
+    pub(super) command: Command,
+}
+
+/// All answers, in their order.
+pub(super) fn answers(records: &[Record]) -> impl Iterator<Item = Answered<'_>> {
+    let sent = sent(records);
+    records
+        .iter()
+        .enumerate()
+        .filter_map(move |(index, record)| {
+            let Frame::Ack(ack) = frame(record)? else {
+                return None;
+            };
+            let (asked, command) = sent.get(&(record.client, ack.id.clone()))?.clone();
+            Some(Answered {
+                index,
+                record,
+                answer: ack.result.as_ref()?,
+                asked,
+                command,
+            })
+        })
+}
+
 /// The same session's next record about a room's stream after `index`.
 pub(super) fn next_in_stream(records: &[Record], index: usize) -> Option<usize> {
     let here = &records[index];

@@ -1,7 +1,7 @@
 //! What can be wrong in what clients are told when they ask, and in what they end with.
 
 use fastrand::Rng;
-use rookery_proto::v1::{self, ack::Result as Answer, event::Body, server_frame::Frame};
+use rookery_proto::v1::{self, ack::Result as Answer, event::Body};
 
 use super::{Fault, places::*};
 use crate::{
@@ -66,18 +66,15 @@ fn page_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()>
 fn cursor_lowered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let log = judged(records);
     // A cursor that this client itself was told before it asked.
-    let sent = sent(records);
     let mut found = Vec::new();
-    for (index, record) in records.iter().enumerate() {
-        let (Some(Frame::Ack(ack)), Some(Answer::Joined(joined))) = (frame(record), answer(record))
-        else {
+    for of in answers(records) {
+        let Answer::Joined(joined) = of.answer else {
             continue;
         };
         let room = &joined.room.as_ref().unwrap().id;
-        let began = sent[&(record.client, ack.id.clone())].0;
-        let told = records[..began]
+        let told = records[..of.asked]
             .iter()
-            .filter(|earlier| earlier.client == record.client)
+            .filter(|earlier| earlier.client == of.record.client)
             .filter_map(answer)
             .filter_map(|answer| match answer {
                 Answer::Cursor(cursor) if cursor.room == *room => Some(cursor.offset),
@@ -88,7 +85,7 @@ fn cursor_lowered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
             })
             .max();
         if let Some(told) = told.filter(|told| *told > 0) {
-            found.push((index, told - 1));
+            found.push((of.index, told - 1));
         }
     }
     let (index, lower) = pick(&found, random)?;
@@ -141,27 +138,24 @@ fn replica_changed(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
 
 fn head_lowered(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let log = judged(records);
-    let sent = sent(records);
     let mut found = Vec::new();
-    for (index, record) in records.iter().enumerate() {
-        let (Some(Frame::Ack(ack)), Some(Answer::Rooms(page))) = (frame(record), answer(record))
-        else {
+    for of in answers(records) {
+        let Answer::Rooms(page) = of.answer else {
             continue;
         };
-        let began = sent[&(record.client, ack.id.clone())].0;
         for (at, summary) in page.rooms.iter().enumerate() {
             let room = &summary.room.as_ref().unwrap().id;
-            let known = records[..began]
+            let known = records[..of.asked]
                 .iter()
                 .filter_map(event)
                 .filter(|event| event.room == *room)
                 .map(|event| event.offset)
                 .max();
-            let user = log.user(record).unwrap();
+            let user = log.user(of.record).unwrap();
             if let Some(lower) = known.map(|known| known - 1)
                 && log.log(room).unwrap().members.is_member(user, lower)
             {
-                found.push((index, at, lower));
+                found.push((of.index, at, lower));
             }
         }
     }
@@ -209,20 +203,15 @@ fn page_out_of_order(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> 
     Some(())
 }
 
-/// Pages of clients that asked for the newest events, with their heads and when they asked.
+/// Pages of clients that asked for the newest events, and where they asked.
 fn newest_pages(records: &[Record]) -> Vec<(usize, usize)> {
-    let sent = sent(records);
     let judge = judge_client(records);
-    let found = pages(records, 2).into_iter().filter_map(|index| {
-        let record = &records[index];
-        let Some(Frame::Ack(ack)) = frame(record) else {
-            return None;
-        };
-        let (began, command) = &sent[&(record.client, ack.id.clone())];
-        let newest = matches!(command, Command::History(history) if history.from.is_none());
-        (newest && record.client != judge).then_some((index, *began))
+    let newest = answers(records).filter(|of| {
+        of.record.client != judge
+            && matches!(&of.command, Command::History(history) if history.from.is_none())
+            && matches!(of.answer, Answer::History(page) if page.events.len() >= 2)
     });
-    found.collect()
+    newest.map(|of| (of.index, of.asked)).collect()
 }
 
 fn page_cut(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
@@ -293,19 +282,13 @@ fn page_of_a_former_head(records: &mut Vec<Record>, random: &mut Rng) -> Option<
 
 fn cursor_below_the_asked(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
     let log = judged(records);
-    let sent = sent(records);
-    let mut found = Vec::new();
-    for (index, record) in records.iter().enumerate() {
-        let (Some(Frame::Ack(ack)), Some(Answer::Cursor(cursor))) = (frame(record), answer(record))
-        else {
-            continue;
-        };
-        let (_, command) = &sent[&(record.client, ack.id.clone())];
-        if matches!(command, Command::MarkRead(read) if read.offset == cursor.offset && read.offset > 0)
-        {
-            found.push(index);
+    let as_asked = answers(records).filter(|of| match (&of.command, of.answer) {
+        (Command::MarkRead(read), Answer::Cursor(cursor)) => {
+            read.offset == cursor.offset && read.offset > 0
         }
-    }
+        _ => false,
+    });
+    let found: Vec<usize> = as_asked.map(|of| of.index).collect();
     let index = pick(&found, random)?;
     let (user, at) = (log.user(&records[index])?, records[index].at);
     if let Answer::Cursor(cursor) = answer_mut(&mut records[index]) {

@@ -135,22 +135,18 @@ fn delivery_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
 
 /// Joins that resume, with so many events.
 fn resumes(records: &[Record], least: usize) -> Vec<usize> {
-    let sent = sent(records);
-    places(records, |_, record| {
-        let (Some(Frame::Ack(ack)), Some(Answer::Joined(joined))) = (frame(record), answer(record))
-        else {
-            return false;
-        };
-        let (_, command) = &sent[&(record.client, ack.id.clone())];
-        let resumes = matches!(
-            command,
+    let resumes = answers(records).filter(|of| {
+        let asked = matches!(
+            of.command,
             Command::Join(v1::Join {
                 from: Some(v1::join::From::AfterOffset(_)),
                 ..
             })
         );
-        resumes && !joined.reset && joined.events.len() >= least
-    })
+        let whole = |joined: &v1::Joined| !joined.reset && joined.events.len() >= least;
+        asked && matches!(of.answer, Answer::Joined(joined) if whole(joined))
+    });
+    resumes.map(|of| of.index).collect()
 }
 
 fn join_event_missing(records: &mut Vec<Record>, random: &mut Rng) -> Option<()> {
