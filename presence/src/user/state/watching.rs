@@ -31,17 +31,14 @@ impl User {
         effects: &mut Vec<Effect>,
     ) {
         let is_new = !self.watchers.contains_key(&at.key);
-        if is_new && self.watchers.len() >= WATCHERS_MAX {
-            let refusal = Refusal::TooManyWatchers;
-            effects.push(Effect::Refuse {
-                to: at,
-                request,
-                refusal,
-            });
-            return;
-        }
-        if self.waiting.len() >= WATCHES_WAITING_MAX {
-            let refusal = Refusal::Overloaded;
+        let refusal = if is_new && self.watchers.len() >= WATCHERS_MAX {
+            Some(Refusal::TooManyWatchers)
+        } else if self.waiting.len() >= WATCHES_WAITING_MAX {
+            Some(Refusal::Overloaded)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
             effects.push(Effect::Refuse {
                 to: at,
                 request,
