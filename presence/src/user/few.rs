@@ -3,7 +3,7 @@
 //! A user has a device or two, and a node has many users: the standard tree takes memory for eleven
 //! entries at once, which was half of what a connected user held.
 
-/// Keys in their order, each with a value; as large as it is full.
+/// Keys in their order, each with a value; not much larger than it is full.
 #[derive(Debug)]
 pub(super) struct Few<K, V> {
     entries: Vec<(K, V)>,
@@ -48,7 +48,12 @@ impl<K: Ord, V> Few<K, V> {
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.place(key).ok()?;
-        Some(self.entries.remove(place).1)
+        let (_, value) = self.entries.remove(place);
+        let count = self.entries.len();
+        if self.entries.capacity() > 4 * (count + 1) {
+            self.entries.shrink_to(2 * count);
+        }
+        Some(value)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -100,5 +105,14 @@ mod tests {
         let mut few = Few::default();
         few.insert(1, 'a');
         assert_eq!(few.entries.capacity(), 1);
+    }
+
+    #[test]
+    fn memory_of_many_entries_is_given_back_when_they_go() {
+        let mut few = Few::default();
+        (0..1_000).for_each(|key| few.insert(key, 'a'));
+        (1..1_000).for_each(|key| assert!(few.remove(&key).is_some()));
+        assert_eq!(few.get(&0), Some(&'a'));
+        assert!(few.entries.capacity() <= 8, "{}", few.entries.capacity());
     }
 }
