@@ -64,6 +64,18 @@ pub const TERMINATE_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause between two looks at something only polling can tell.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Connections of a scenario: what 256 light processes hold, more than machines have files for.
+pub(crate) const SCENARIO_CONNECTIONS_MAX: u32 = 4_000_000;
+/// Rooms of a scenario: each light process keeps some hundred bytes of each.
+pub(crate) const SCENARIO_ROOMS_MAX: u32 = 10_000_000;
+/// Rooms of one connection: counted in 16 bits.
+pub(crate) const SCENARIO_ROOMS_EACH_MAX: u32 = 65_000;
+/// Rooms of all connections together: some gigabytes of memory.
+pub(crate) const SCENARIO_SEATS_MAX: u64 = 100_000_000;
+/// Seconds of a stage, and of its warm-up: a week. Each second is kept for the plots.
+pub(crate) const SCENARIO_SECONDS_MAX: u32 = 7 * 24 * 3_600;
+const _: () = assert!(SCENARIO_ROOMS_EACH_MAX < u16::MAX as u32);
+
 /// Connections of one light process: below the 20,000 open files that machines often allow.
 pub(crate) const LIGHT_PROCESS_CONNECTIONS_MAX: u32 = 18_000;
 /// Open files a process has beside its connections.

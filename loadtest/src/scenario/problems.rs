@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use rookery_proto::limits::TEXT_BYTES_MAX;
+
 use super::{Popularity, Scenario};
+use crate::limits::{
+    SCENARIO_CONNECTIONS_MAX, SCENARIO_ROOMS_EACH_MAX, SCENARIO_ROOMS_MAX, SCENARIO_SEATS_MAX,
+    SCENARIO_SECONDS_MAX,
+};
 
 impl Scenario {
     /// Values that cannot be, each with its key.
@@ -15,13 +21,24 @@ impl Scenario {
         };
         let people = &self.people;
         must(
-            people.connections > 0,
-            "people.connections must be at least 1",
+            (1..=SCENARIO_CONNECTIONS_MAX).contains(&people.connections),
+            &format!("people.connections must be 1 to {SCENARIO_CONNECTIONS_MAX}"),
         );
-        must(people.rooms > 0, "people.rooms must be at least 1");
         must(
-            (1..=people.rooms).contains(&people.rooms_each),
-            "people.rooms_each must be 1 to people.rooms",
+            (1..=SCENARIO_ROOMS_MAX).contains(&people.rooms),
+            &format!("people.rooms must be 1 to {SCENARIO_ROOMS_MAX}"),
+        );
+        must(
+            (1..=people.rooms.min(SCENARIO_ROOMS_EACH_MAX)).contains(&people.rooms_each),
+            &format!(
+                "people.rooms_each must be 1 to people.rooms, at most {SCENARIO_ROOMS_EACH_MAX}"
+            ),
+        );
+        must(
+            u64::from(people.connections) * u64::from(people.rooms_each) <= SCENARIO_SEATS_MAX,
+            &format!(
+                "people.connections times people.rooms_each must be at most {SCENARIO_SEATS_MAX}"
+            ),
         );
         must(
             people
@@ -34,8 +51,8 @@ impl Scenario {
             "people.json must be 0 to 1",
         );
         must(
-            people.text_bytes >= 32,
-            "people.text_bytes must be at least 32",
+            (32..=TEXT_BYTES_MAX).contains(&(people.text_bytes as usize)),
+            &format!("people.text_bytes must be 32 to {TEXT_BYTES_MAX}"),
         );
         must(
             people.connects_per_second > 0,
@@ -59,8 +76,16 @@ impl Scenario {
                 &format!("{key}.name must be its own, and without `/`"),
             );
             must(
-                stage.seconds > 0,
-                &format!("{key}.seconds must be at least 1"),
+                stage.name != "connect",
+                &format!("{key}.name must not be `connect`: so are the figures before it named"),
+            );
+            must(
+                (1..=SCENARIO_SECONDS_MAX).contains(&stage.seconds),
+                &format!("{key}.seconds must be 1 to {SCENARIO_SECONDS_MAX}"),
+            );
+            must(
+                stage.warm_up_seconds <= SCENARIO_SECONDS_MAX,
+                &format!("{key}.warm_up_seconds must be at most {SCENARIO_SECONDS_MAX}"),
             );
             must(
                 (0.0..=1.0).contains(&stage.cut),

@@ -47,8 +47,15 @@ fn problems_name_their_keys() {
         ("people.connection=1", "connection"),
         ("people.connections=0", "people.connections"),
         ("people.connections=many", "connections"),
+        ("people.connections=4294967295", "people.connections"),
+        ("people.rooms=4294967295", "people.rooms "),
         ("people.rooms_each=9", "people.rooms_each"),
+        ("people.text_bytes=31", "people.text_bytes"),
+        ("people.text_bytes=4294967295", "people.text_bytes"),
+        ("stage.0.name=connect", "stage.0.name"),
         ("stage.0.seconds=0", "stage.0.seconds"),
+        ("stage.0.seconds=4294967295", "stage.0.seconds"),
+        ("stage.0.warm_up_seconds=4294967295", "stage.0.warm_up_seconds"),
         ("stage.0.rates.sends=-1", "stage.0.rates.sends"),
         ("stage.9.seconds=1", "stage.9.seconds=1"),
         ("people", "people"),
@@ -56,6 +63,10 @@ fn problems_name_their_keys() {
         let error = Scenario::load("fanout", &[change.to_owned()]).unwrap_err();
         assert!(error.to_string().contains(named), "{change}: {error}");
     }
+    let seats = ["connections", "rooms", "rooms_each"].map(|key| format!("people.{key}=65001"));
+    let error = Scenario::load("fanout", &seats).unwrap_err().to_string();
+    assert!(error.contains("people.rooms_each must be"), "{error}");
+    assert!(error.contains("people.connections times"), "{error}");
     let error = Scenario::load("fan-out", &[]).unwrap_err().to_string();
     assert!(error.contains("fanout, idle, chat"), "{error}");
 }
