@@ -15,7 +15,7 @@ mod verify;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, builder::RangedU64ValueParser};
 use measuring::Measuring;
 use rookery_loadtest::measure::{self, Demand};
 use rookery_proto::errors::chain;
@@ -25,6 +25,20 @@ const UNSOUND: u8 = 1;
 const BAD_INPUT: u8 = 64;
 /// As shells tell a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
+/// Of anything that is made one by one: more take all memory before anything is measured.
+const COUNT_MAX: u64 = 1_000_000;
+/// A week.
+const SECONDS_MAX: u64 = 7 * 24 * 3_600;
+
+/// A number of things of which there must be one.
+fn count() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=COUNT_MAX)
+}
+
+/// The same, as collections count.
+fn size() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=COUNT_MAX)
+}
 
 /// Puts load on a chat server and proves that it keeps its word: as a client only, over the wire.
 ///
@@ -73,6 +87,8 @@ enum Subcommands {
         history: PathBuf,
     },
     /// Write a right history of any length, to see what judging one costs.
+    ///
+    /// As `record` would write it, of devices that do everything; without any server.
     #[command(after_help = make::EXAMPLE)]
     Make(make::Arguments),
     /// Run a workload against a server, write the history, and judge it.
@@ -139,7 +155,7 @@ enum Subcommands {
     #[command(after_help = measuring::EXAMPLE)]
     Failover {
         /// How many kills.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = size())]
         kills: usize,
         #[command(flatten)]
         measuring: Measuring,
@@ -151,16 +167,16 @@ enum Subcommands {
     #[command(after_help = measuring::EXAMPLE)]
     Sends {
         /// Nodes for rooms and presence.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = size())]
         nodes: usize,
         /// Gateways.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = size())]
         gateways: usize,
         /// Connections.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = count())]
         senders: u32,
         /// Sends one connection has in flight at most.
-        #[arg(long, default_value_t = 4)]
+        #[arg(long, default_value_t = 4, value_parser = size())]
         in_flight: usize,
         #[command(flatten)]
         measuring: Measuring,
@@ -172,7 +188,7 @@ enum Subcommands {
     #[command(after_help = measuring::EXAMPLE)]
     Moves {
         /// How many moves of probed rooms, at least.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = size())]
         moves: usize,
         #[command(flatten)]
         measuring: Measuring,
@@ -193,7 +209,7 @@ enum Subcommands {
     #[command(after_help = measuring::EXAMPLE)]
     Lost {
         /// How many messages.
-        #[arg(long, default_value_t = 40)]
+        #[arg(long, default_value_t = 40, value_parser = size())]
         times: usize,
         #[command(flatten)]
         measuring: Measuring,

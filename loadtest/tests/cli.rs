@@ -249,8 +249,8 @@ fn help_teaches_and_bad_arguments_are_refused() {
     }
     // Each command says what it does in more than a line, how it is used, and what its status means.
     for command in [
-        "run", "report", "compare", "plan", "load", "verify", "record", "check", "failover",
-        "moves", "rolling", "lost", "sends",
+        "run", "report", "compare", "plan", "load", "verify", "record", "check", "make",
+        "failover", "moves", "rolling", "lost", "sends",
     ] {
         let help = String::from_utf8(run(&[command, "--help"]).stdout).unwrap();
         assert!(help.contains("Exit status: 0 "), "{command}: {help}");
@@ -273,6 +273,27 @@ fn help_teaches_and_bad_arguments_are_refused() {
     );
     assert_eq!(run(&["fly"]).status.code(), Some(64));
     assert_eq!(run(&["check", "/no/such/file"]).status.code(), Some(64));
+}
+
+#[test]
+fn numbers_that_nothing_can_be_made_of_are_refused_by_their_flags() {
+    let most = u64::MAX.to_string();
+    for (command, flag, number) in [
+        ("load", "--senders", "0"),
+        ("load", "--in-flight", &most),
+        ("load", "--text-bytes", &most),
+        ("load", "--seconds", "0"),
+        ("load", "--warm-up", &most),
+        ("record", "--rooms", "0"),
+        ("record", "--deadline", &most),
+        ("moves", "--moves", "0"),
+        ("failover", "--rooms", "0"),
+        ("lost", "--pace", &most),
+    ] {
+        let (code, said) = words(run(&[command, flag, number]));
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(&format!("'{flag} <")), "{flag} in {said}");
+    }
 }
 
 #[test]

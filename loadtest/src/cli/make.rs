@@ -12,7 +12,9 @@ use super::{BAD_INPUT, complain, say};
 
 pub(crate) const EXAMPLE: &str = "Example:
   rookery-loadtest make --operations 1000000 --out made.jsonl
-  rookery-loadtest check made.jsonl";
+  rookery-loadtest check made.jsonl
+
+Exit status: 0 written, 64 bad arguments or file.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {

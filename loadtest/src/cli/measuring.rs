@@ -13,7 +13,7 @@ use rookery_loadtest::{
     measure::{Measured, Setting},
 };
 
-use super::{BAD_INPUT, UNSOUND, say};
+use super::{BAD_INPUT, UNSOUND, say, size};
 
 pub(crate) const EXAMPLE: &str = "Before it, a database and nats-server, and release builds:
   scripts/services start nats cql && eval \"$(scripts/services env)\"
@@ -70,10 +70,10 @@ pub(crate) struct Measuring {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rooms that are probed.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 24, value_parser = size())]
     rooms: usize,
     /// Milliseconds between an ack and the next message of a room.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=60_000))]
     pace: u64,
 }
 

@@ -19,7 +19,7 @@ use rookery_loadtest::{
     workload::{Progress, Workload},
 };
 
-use super::{BAD_INPUT, UNSOUND, complain, say};
+use super::{BAD_INPUT, SECONDS_MAX, UNSOUND, complain, count, say, size};
 
 pub(crate) const EXAMPLE: &str = "Example, with `rookery serve --dev` on port 8080:
   rookery-loadtest record --url http://127.0.0.1:8080 --clients 50 --operations 20000 --out run.jsonl
@@ -41,22 +41,22 @@ pub(crate) struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Connections.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = count())]
     clients: u32,
     /// Users; fewer than clients: some have several devices. 0: as many as clients.
     #[arg(long, default_value_t = 0)]
     users: u32,
     /// Rooms, each joined by all clients.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = count())]
     rooms: u32,
     /// Commands of all clients together.
     #[arg(long, default_value_t = 5_000)]
     operations: u64,
     /// Commands one client has in flight at most.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = size())]
     in_flight: usize,
     /// Seconds all of it may take.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     deadline: u64,
     /// The history file; replaced if it exists.
     #[arg(long)]
@@ -87,10 +87,6 @@ pub(crate) fn check(history: &Path) -> ExitCode {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> ExitCode {
-    if arguments.clients == 0 || arguments.rooms == 0 || arguments.in_flight == 0 {
-        say("--clients, --rooms and --in-flight must be at least 1");
-        return BAD_INPUT.into();
-    }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     let workload = Workload {
         seed,

@@ -55,7 +55,10 @@ fn problems_name_their_keys() {
         ("stage.0.name=connect", "stage.0.name"),
         ("stage.0.seconds=0", "stage.0.seconds"),
         ("stage.0.seconds=4294967295", "stage.0.seconds"),
-        ("stage.0.warm_up_seconds=4294967295", "stage.0.warm_up_seconds"),
+        (
+            "stage.0.warm_up_seconds=4294967295",
+            "stage.0.warm_up_seconds",
+        ),
         ("stage.0.rates.sends=-1", "stage.0.rates.sends"),
         ("stage.9.seconds=1", "stage.9.seconds=1"),
         ("people", "people"),
