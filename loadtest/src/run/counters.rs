@@ -35,17 +35,18 @@ const COUNTED: [(&str, bool); 20] = [
 
 const ROOMS_AWAKE: &str = "rookery_room_actors_rooms_awake_count ";
 
-pub(super) type Counters = BTreeMap<String, f64>;
+/// What was counted until a look, of each process by itself; `None`: it did not answer.
+#[derive(Debug, Default)]
+pub(super) struct Counters(Vec<Option<BTreeMap<String, f64>>>);
 
-/// Asks all of them; one that does not answer is left out.
+/// Asks all of them, in this order.
 pub(super) async fn ask(admins: &[ServerAddress]) -> Counters {
-    let mut sums = Counters::new();
+    let mut counters = Vec::new();
     for admin in admins {
-        if let Ok(text) = metrics_text(admin).await {
-            add(&text, &mut sums);
-        }
+        let text = metrics_text(admin).await;
+        counters.push(text.ok().map(|text| counted(&text)));
     }
-    sums
+    Counters(counters)
 }
 
 /// Rooms in memory, of all of them together.
@@ -64,7 +65,8 @@ fn awake(text: &str) -> u64 {
     said.unwrap_or(0)
 }
 
-fn add(text: &str, sums: &mut Counters) {
+fn counted(text: &str) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
     for line in text.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else {
             continue;
@@ -76,15 +78,24 @@ fn add(text: &str, sums: &mut Counters) {
             *sums.entry(key.to_owned()).or_default() += value;
         }
     }
+    sums
 }
 
-/// What was counted between two looks; what was not is left out.
-pub(super) fn between(before: &Counters, after: &Counters) -> Counters {
-    let since = after.iter().map(|(name, value)| {
-        let already = before.get(name).copied().unwrap_or(0.0);
-        (name.clone(), value - already)
-    });
-    since.filter(|(_, value)| *value != 0.0).collect()
+/// What all processes counted between two looks; what was not is left out, and so is a process that
+/// did not answer both times: its counts would be those of its whole life, or less than nothing.
+pub(super) fn between(before: &Counters, after: &Counters) -> BTreeMap<String, f64> {
+    let mut since = BTreeMap::new();
+    for (before, after) in before.0.iter().zip(&after.0) {
+        let (Some(before), Some(after)) = (before, after) else {
+            continue;
+        };
+        for (name, value) in after {
+            let already = before.get(name).copied().unwrap_or(0.0);
+            *since.entry(name.clone()).or_default() += value - already;
+        }
+    }
+    since.retain(|_, value: &mut f64| *value != 0.0);
+    since
 }
 
 #[cfg(test)]
@@ -100,6 +111,10 @@ mod tests {
         assert_eq!(awake("rookery_gateway_writes_total 3\n"), 0);
     }
 
+    fn looked(texts: &[Option<&str>]) -> Counters {
+        Counters(texts.iter().map(|text| text.map(counted)).collect())
+    }
+
     #[test]
     fn counters_of_two_processes_are_added_and_those_that_did_not_move_left_out() {
         let text = "# TYPE rookery_gateway_writes_total counter\n\
@@ -107,15 +122,26 @@ mod tests {
                     rookery_gateway_writes_total{lane=\"1\"} 4\n\
                     rookery_room_actors_store_reads_total{what=\"tail\"} 2\n\
                     rookery_unknown_total 9\n";
-        let mut before = Counters::new();
-        add(text, &mut before);
-        let mut after = before.clone();
-        add("rookery_gateway_writes_total 5.5", &mut after);
         let tail = "rookery_room_actors_store_reads_total{what=\"tail\"}";
-        assert_eq!(before["rookery_gateway_writes_total"], 7.0);
-        assert_eq!(before[tail], 2.0);
-        let moved = between(&before, &after);
-        assert_eq!(moved.len(), 1);
-        assert_eq!(moved["rookery_gateway_writes_total"], 5.5);
+        let expected = [("rookery_gateway_writes_total", 7.0), (tail, 2.0)];
+        let expected = expected.map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(counted(text), expected.into());
+        let later = text.replace("} 4", "} 9.5");
+        let moved = between(
+            &looked(&[Some(text), Some(text)]),
+            &looked(&[Some(&later), Some(&later)]),
+        );
+        let writes = "rookery_gateway_writes_total".to_owned();
+        assert_eq!(moved, [(writes, 11.0)].into());
+    }
+
+    #[test]
+    fn process_that_does_not_answer_once_is_left_out() {
+        let [few, many] = [3, 8].map(|count| format!("rookery_gateway_writes_total {count}"));
+        let (few, many) = (Some(few.as_str()), Some(many.as_str()));
+        for (before, after) in [([few, many], [many, None]), ([few, None], [many, many])] {
+            let moved = between(&looked(&before), &looked(&after));
+            assert_eq!(moved["rookery_gateway_writes_total"], 5.0);
+        }
     }
 }
