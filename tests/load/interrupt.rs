@@ -2,25 +2,31 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Duration,
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use rookery_loadtest::outcome::Outcome;
 
 use super::tool;
 
-/// Until a line is said, or the tool has ended; a debug build on a busy machine is slow.
+/// For what is waited for to be said, or for the tool to end; a debug build on a busy machine is slow.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// For a tool whose test has failed to end by itself.
+const MERCY: Duration = Duration::from_secs(10);
+/// Between two looks whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The tool in a group of its own, as a shell starts a command.
 struct Tool {
     child: Child,
     said: mpsc::Receiver<String>,
+    output: Option<JoinHandle<io::Result<String>>>,
 }
 
 impl Tool {
@@ -40,13 +46,21 @@ impl Tool {
                 let _ = tell.send(line);
             }
         });
-        Self { child, said }
+        let stdout = child.stdout.take().expect("it was asked for");
+        let output = Some(std::thread::spawn(|| io::read_to_string(stdout)));
+        Self {
+            child,
+            said,
+            output,
+        }
     }
 
     fn waits_for(&self, words: &str) {
+        let until = Instant::now() + DEADLINE;
         let mut all = String::new();
         loop {
-            let line = self.said.recv_timeout(DEADLINE);
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.said.recv_timeout(left);
             let line = line.unwrap_or_else(|error| panic!("no {words:?}: {error} after\n{all}"));
             if line.contains(words) {
                 return;
@@ -57,10 +71,22 @@ impl Tool {
     }
 
     /// What a terminal does: the whole group hears it.
-    fn ctrl_c(&self) {
+    fn ctrl_c(&self) -> bool {
         let kill = format!("kill -s INT -- -{}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.expect("there is a shell").success());
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Whether it ends by then.
+    fn has_ended(&mut self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        true
     }
 
     /// Its processes by their ids.
@@ -74,10 +100,10 @@ impl Tool {
     /// Waits for its end; gives its exit status, what it said on its output, and the rest of what it
     /// complained.
     fn ends(mut self) -> (Option<i32>, String, String) {
-        let mut output = String::new();
-        let stdout = self.child.stdout.as_mut().expect("it was asked for");
-        stdout.read_to_string(&mut output).expect("it is text");
+        assert!(self.has_ended(DEADLINE), "it goes on for {DEADLINE:?}");
         let status = self.child.wait().expect("it is a child");
+        let output = self.output.take().expect("taken once").join();
+        let output = output.expect("no panic").expect("it is text");
         let complained: Vec<String> = self.said.iter().collect();
         (status.code(), output, complained.join("\n"))
     }
@@ -86,9 +112,22 @@ impl Tool {
 impl Drop for Tool {
     /// A test that failed: what it started ends as well. `verify` wants to be told twice.
     fn drop(&mut self) {
-        while matches!(self.child.try_wait(), Ok(None)) {
-            let kill = format!("kill -s INT -- -{}", self.child.id());
-            let _ = Command::new("sh").args(["-c", &kill]).status();
+        if self.has_ended(Duration::ZERO) {
+            return;
+        }
+        let children = self.children();
+        for _ in 0..2 {
+            self.ctrl_c();
+            if self.has_ended(MERCY) {
+                return;
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for child in children {
+            let _ = Command::new("kill")
+                .args(["-9", &child.to_string()])
+                .status();
         }
     }
 }
@@ -100,12 +139,16 @@ fn parent_of(id: u32) -> Option<u32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn check_gone(children: &[u32]) {
+/// It must end with 130, and all that it had started with it; gives what it said, and complained.
+fn check_interrupted(tool: Tool, children: &[u32]) -> (String, String) {
+    let (code, output, complained) = tool.ends();
+    assert_eq!(code, Some(130), "{output}\n{complained}");
     let left: Vec<&u32> = children
         .iter()
         .filter(|id| Path::new(&format!("/proc/{id}")).exists())
         .collect();
     assert!(left.is_empty(), "{left:?} of {children:?} are left");
+    (output, complained)
 }
 
 #[test]
@@ -127,15 +170,13 @@ fn run_that_is_interrupted_ends_all_it_started_and_tells_what_it_has() {
     tool.waits_for("rookery mixed ");
     let children = tool.children();
     assert_eq!(children.len(), 3, "a server and two light processes");
-    tool.ctrl_c();
-    let (code, output, complained) = tool.ends();
-    assert_eq!(code, Some(130), "{output}\n{complained}");
+    assert!(tool.ctrl_c());
+    let (output, complained) = check_interrupted(tool, &children);
     assert!(complained.contains("interrupted"), "{complained}");
     assert!(
         output.contains("NOT CHECKED mixed/lost of rookery at most 0: the run ended before"),
         "{output}"
     );
-    check_gone(&children);
     let outcome = Outcome::read(&out).expect("what there is was written");
     assert_eq!(outcome.ended_early.as_deref(), Some("interrupted"));
     assert_eq!(outcome.names(), ["rookery"]);
@@ -147,11 +188,9 @@ fn verify_that_is_interrupted_judges_its_window_and_ends_all_it_started() {
     tool.waits_for("window 0 is sound");
     let children = tool.children();
     assert_eq!(children.len(), 1, "a server");
-    tool.ctrl_c();
-    let (code, output, complained) = tool.ends();
-    assert_eq!(code, Some(130), "{output}\n{complained}");
+    assert!(tool.ctrl_c());
+    let (output, _) = check_interrupted(tool, &children);
     assert!(output.contains("interrupted; sound until then"), "{output}");
-    check_gone(&children);
 }
 
 #[test]
@@ -160,10 +199,8 @@ fn verify_that_is_interrupted_twice_ends_at_once() {
     // The first fault of the plan has happened: the window goes on.
     tool.waits_for("  ");
     let children = tool.children();
-    tool.ctrl_c();
+    assert!(tool.ctrl_c());
     tool.waits_for("stopping");
-    tool.ctrl_c();
-    let (code, output, complained) = tool.ends();
-    assert_eq!(code, Some(130), "{output}\n{complained}");
-    check_gone(&children);
+    assert!(tool.ctrl_c());
+    check_interrupted(tool, &children);
 }
