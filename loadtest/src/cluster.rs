@@ -13,7 +13,6 @@
 mod database;
 mod member;
 mod nats;
-mod ports;
 
 use std::{
     path::{Path, PathBuf},

@@ -48,3 +48,4 @@ pub mod workload;
 
 #[cfg(test)]
 mod fake;
+mod ports;

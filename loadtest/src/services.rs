@@ -6,14 +6,14 @@
 use std::{
     env, fs,
     io::Write as _,
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-use crate::{limits::NATS_READY_DEADLINE, wait::eventually_blocking};
+use crate::{limits::NATS_READY_DEADLINE, ports, wait::eventually_blocking};
 
 /// A variable of the environment, when it is set and not empty.
 #[must_use]
@@ -156,12 +156,11 @@ fn launch(program: &Path, folder: &Path) -> Child {
         .expect("nats-server can be started")
 }
 
-/// A port of the loopback address that nobody has at this moment.
+/// A port of the loopback address that nobody has.
 ///
 /// # Panics
 /// There is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    free.expect("there is a free port").port()
+    ports::free_port(&[IpAddr::V4(Ipv4Addr::LOCALHOST)]).expect("there is a free port")
 }

@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use super::{Database, ports::free_port};
+use super::Database;
 use crate::{
     limits::READY_DEADLINE,
+    ports::free_port,
     proxy::{Loss, Proxy, Way},
     server::{Server, ServerOptions, Signal},
 };

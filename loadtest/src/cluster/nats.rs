@@ -15,9 +15,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::ports::free_port;
 use crate::{
     limits::{NATS_READY_DEADLINE, POLL_INTERVAL},
+    ports::free_port,
     proxy::{Proxy, Way},
     server::{Signal, child, send_signal},
 };

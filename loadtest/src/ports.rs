@@ -1,4 +1,4 @@
-//! Ports that stay ours over restarts.
+//! Ports for servers of this machine, which stay theirs over restarts.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// A port nobody listens on at any of these addresses, and that this process gave to nobody before:
 /// clusters start side by side.
-pub(super) fn free_port(addresses: &[IpAddr]) -> io::Result<u16> {
+pub(crate) fn free_port(addresses: &[IpAddr]) -> io::Result<u16> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..ATTEMPTS_MAX {
         let port = fastrand::u16(PORTS);
