@@ -16,10 +16,11 @@
 
 mod desk;
 mod parking;
+mod place;
+mod registry;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use async_trait::async_trait;
 use rookery_proto::{
     ids::Epoch,
     link::Load,
@@ -31,56 +32,16 @@ use tokio::{
 };
 
 use self::desk::{Desk, Ended};
-pub use self::parking::Parking;
+pub use self::{
+    parking::Parking,
+    place::{Change, Held, Place},
+    registry::{ShardRegistry, TakenFrom, Taking},
+};
 use crate::{
     endpoint::EndpointId,
     limits::EXPECTED_FOR,
     membership::{Duties, Duty, Membership, Standing},
 };
-
-/// From whom a shard is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakenFrom {
-    /// Only if nobody has it.
-    Nobody,
-    /// The same; it is said to have been released under this epoch, which may be wrong.
-    Released(Epoch),
-    /// From an incarnation that is dead.
-    Dead(u64),
-    /// From ourselves, under a larger epoch.
-    Ourselves,
-    /// From whoever has it: nobody else can live.
-    Anyone,
-}
-
-/// How taking a shard ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taking {
-    /// It is ours, under this epoch.
-    Taken(Epoch),
-    /// The database knows another owner.
-    Refused {
-        /// Who has it.
-        owner: u64,
-        /// Under which epoch.
-        epoch: Epoch,
-    },
-    /// Not known, or the database was not reached.
-    Failed,
-}
-
-/// Where it is written who has which shard. Answers in bounded time; every call may be repeated.
-#[async_trait]
-pub trait ShardRegistry: Send + Sync + 'static {
-    /// Takes the shard for this incarnation.
-    async fn take(&self, shard: Shard, from: TakenFrom) -> Taking;
-
-    /// Gives it to nobody, unless it is not ours under that epoch. False: not known whether.
-    async fn release(&self, shard: Shard, epoch: Epoch) -> bool;
-
-    /// Whether this incarnation is known to be fenced.
-    async fn is_fenced(&self) -> bool;
-}
 
 /// Who decides what is held.
 pub enum Ownership {
@@ -93,49 +54,6 @@ pub enum Ownership {
         /// What it wants done.
         duties: Duties,
     },
-}
-
-/// How a shard is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Under this epoch.
-    pub epoch: Epoch,
-    /// Nobody had it when it was taken: who had it under the epoch before released it, with
-    /// nothing in flight.
-    pub after_release: bool,
-}
-
-/// Where a shard's packets belong now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Here.
-    Here(Held),
-    /// Here in a moment: park them. [`Change::Taken`] or [`Change::NotTaken`] follows.
-    Soon,
-    /// Not here.
-    Elsewhere {
-        /// The newest epoch known here; 0: none.
-        epoch: Epoch,
-        /// Who is about to own it, where that is known here.
-        to: Option<EndpointId>,
-    },
-}
-
-/// What the host must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The shard is held (under a larger epoch than before): what was parked goes on.
-    Taken(Shard),
-    /// It is not held after all: what was parked is answered as by [`Holdings::place`].
-    NotTaken(Shard),
-    /// Finish what is in flight, let go of its contents, then call [`Holdings::closed`].
-    Close(Shard),
-    /// The move is off: its contents need not end.
-    Admit(Shard),
-    /// Another has it: let go of its contents at once.
-    Lost(Shard),
-    /// How the node stands.
-    Standing(Standing),
 }
 
 #[derive(Clone, Debug, Default)]

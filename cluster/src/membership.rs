@@ -12,6 +12,7 @@ mod hand_over;
 mod keeper;
 mod member;
 mod observer;
+mod ports;
 #[cfg(feature = "contract")]
 mod scripted;
 mod shards;
@@ -24,13 +25,11 @@ pub use hand_over::{HandOver, Step};
 pub use keeper::Duty;
 pub use member::Told;
 pub use observer::Life;
+pub use ports::{Liveness, LivenessError, LivenessRow, MembershipConfig, MembershipPorts};
 #[cfg(feature = "contract")]
 pub use scripted::{Answer, Script};
 pub use shards::{SHARD_SET_BYTES, ShardSet};
-pub use shell::{
-    Duties, Liveness, LivenessError, LivenessRow, Membership, MembershipConfig, MembershipPorts,
-    NodeSeen, start,
-};
+pub use shell::{Duties, Membership, NodeSeen, start};
 pub use standing::{Standing, Suspended};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::time::{advance, timeout};
 
 use super::*;
