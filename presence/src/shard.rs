@@ -6,8 +6,10 @@ mod outbox;
 mod rooms;
 mod schedule;
 mod store_calls;
+mod told;
 
-pub(crate) use actor::{GatewayChange, ShardActor, ShardMessage, ShardPorts, Unsaved, Work};
+pub(crate) use actor::{ShardActor, ShardPorts};
 pub(crate) use admission::{Admitted, Gauge};
 pub(crate) use outbox::Outbox;
 pub(crate) use store_calls::StoreCalls;
+pub(crate) use told::{GatewayChange, ShardMessage, Unsaved, Work};
