@@ -22,6 +22,7 @@ mod log;
 mod members;
 mod membership;
 mod messages;
+mod needs;
 mod pages;
 mod posting;
 mod rates;
