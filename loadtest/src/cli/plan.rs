@@ -138,7 +138,6 @@ fn take(paths: &[PathBuf], out: &Path) -> ExitCode {
     };
     told(&learned, out);
     if learned.is_empty() {
-        say("these runs tell no cost: they need a side `rookery` and stages that do one thing");
         return UNSOUND.into();
     }
     ExitCode::SUCCESS
@@ -153,7 +152,11 @@ pub(super) fn told(learned: &[Learned], out: &Path) {
             one.kind, one.cost.from
         ));
     }
-    say(&format!("{} costs in {}", learned.len(), out.display()));
+    if learned.is_empty() {
+        say("these runs tell no cost: they need a side `rookery` and stages that do one thing");
+    } else {
+        say(&format!("{} costs in {}", learned.len(), out.display()));
+    }
 }
 
 fn answer(asked: &Asked) -> ExitCode {

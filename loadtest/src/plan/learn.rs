@@ -81,7 +81,7 @@ fn medians(told: Vec<Learned>) -> Vec<Learned> {
 }
 
 /// Puts what these runs tell into a file of costs, made if there is none; costs they do not tell
-/// stay as they are. Tells what was learned.
+/// stay as they are. Tells what was learned; where that is nothing, nothing is written.
 ///
 /// # Errors
 /// The file is there and cannot be read, or it cannot be written.
@@ -92,6 +92,9 @@ pub fn into_file(runs: &[(String, Outcome)], path: &Path) -> Result<Vec<Learned>
         Costs::default()
     };
     let learned = learn(runs);
+    if learned.is_empty() {
+        return Ok(learned);
+    }
     for one in &learned {
         costs.set(one.kind, one.cost.clone());
     }

@@ -204,6 +204,19 @@ fn rounds_of_a_run_tell_their_median_and_several_runs_the_highest() {
 }
 
 #[test]
+fn runs_that_tell_nothing_leave_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("costs.toml");
+    let mut run = many();
+    run.sides.clear();
+    assert_eq!(
+        into_file(&[("run.json".to_owned(), run)], &path).unwrap(),
+        []
+    );
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_file_keeps_the_costs_that_a_run_does_not_tell() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("costs.toml");
