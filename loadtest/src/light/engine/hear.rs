@@ -245,7 +245,8 @@ impl Engine {
         let room = &mut self.rooms[seat.room as usize];
         room.seen = room.seen.max(head);
         self.connections[index].joins_open -= 1;
-        if !self.joined {
+        // Who joins again is no progress: a server that drops everybody makes none.
+        if !self.joined && !resumed {
             self.counting.add(1);
         }
         self.join_more(index);
