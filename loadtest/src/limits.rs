@@ -76,6 +76,17 @@ pub(crate) const SCENARIO_SEATS_MAX: u64 = 100_000_000;
 pub(crate) const SCENARIO_SECONDS_MAX: u32 = 7 * 24 * 3_600;
 const _: () = assert!(SCENARIO_ROOMS_EACH_MAX < u16::MAX as u32);
 
+/// Clients, rooms, and commands of one client under way, of a plan: each client is a task with a
+/// replica of each room.
+pub(crate) const PLAN_COUNT_MAX: u64 = 10_000;
+/// Processes of each kind that a plan starts on one machine.
+pub(crate) const PLAN_PROCESSES_MAX: u64 = 64;
+/// Faults of a window, and of one kind in a deck: they are laid out before the first.
+pub(crate) const PLAN_FAULTS_MAX: u64 = 10_000;
+/// Seconds of a window, and milliseconds between two commands of a client: a week, an hour.
+pub(crate) const PLAN_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+pub(crate) const PLAN_PACE_MS_MAX: u64 = 3_600_000;
+
 /// Connections of one light process: below the 20,000 open files that machines often allow.
 pub(crate) const LIGHT_PROCESS_CONNECTIONS_MAX: u32 = 18_000;
 /// Open files a process has beside its connections.

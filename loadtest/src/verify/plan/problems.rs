@@ -1,7 +1,14 @@
 //! What can be wrong with a plan.
 
+use std::num::NonZeroU64;
+
 use super::{Plan, Target};
-use crate::verify::kind::{Kind, Place};
+use crate::{
+    limits::{
+        PLAN_COUNT_MAX, PLAN_FAULTS_MAX, PLAN_PACE_MS_MAX, PLAN_PROCESSES_MAX, PLAN_SECONDS_MAX,
+    },
+    verify::kind::{Kind, Place},
+};
 
 impl Plan {
     /// Values that do not go together, each with its key.
@@ -40,6 +47,11 @@ impl Plan {
         for kind in kinds.into_iter().filter(|kind| !self.allows(kind.place())) {
             problems.push((kind.word(), format!("needs {}", kind.place().needs())));
         }
+        for (key, number, max) in self.bounded() {
+            if number > max {
+                problems.push((key, format!("must be at most {max}")));
+            }
+        }
         if self.workload.weights.total() == 0 {
             problems.push(("weights", "at least one must not be 0".to_owned()));
         }
@@ -48,6 +60,31 @@ impl Plan {
             problems.push(("send", silent.to_owned()));
         }
         problems
+    }
+
+    /// Numbers that must not be larger than these.
+    fn bounded(&self) -> Vec<(&'static str, u64, u64)> {
+        let load = &self.workload;
+        let mut bounded = vec![
+            ("clients", load.clients.get().into(), PLAN_COUNT_MAX),
+            ("rooms", load.rooms.get().into(), PLAN_COUNT_MAX),
+            ("in-flight", load.in_flight.get() as u64, PLAN_COUNT_MAX),
+            ("pace-ms", load.pace_ms, PLAN_PACE_MS_MAX),
+            ("faults", self.window.faults.get() as u64, PLAN_FAULTS_MAX),
+        ];
+        let seconds = self.window.seconds.map(NonZeroU64::get);
+        bounded.extend(seconds.map(|seconds| ("seconds", seconds, PLAN_SECONDS_MAX)));
+        let deck = self.faults.deck.iter();
+        bounded
+            .extend(deck.map(|(kind, count)| (kind.word(), count.get().into(), PLAN_FAULTS_MAX)));
+        if let Target::Cluster {
+            nodes, gateways, ..
+        } = &self.target
+        {
+            bounded.push(("nodes", nodes.get() as u64, PLAN_PROCESSES_MAX));
+            bounded.push(("gateways", gateways.get() as u64, PLAN_PROCESSES_MAX));
+        }
+        bounded
     }
 
     fn allows(&self, place: Place) -> bool {

@@ -77,6 +77,26 @@ fn wrong_plan_is_refused_with_key_and_line() {
             &["line 7", "-1"],
         ),
         (
+            &format!("{SMALL}[workload]\nclients = 4294967295"),
+            &["line 7: clients", "at most 10000"],
+        ),
+        (
+            &SMALL.replace("seconds = 1", "seconds = 9223372036854775807"),
+            &["line 5: seconds", "at most"],
+        ),
+        (
+            &SMALL.replace("seconds = 1", "seconds = 1\nfaults = 9223372036854775807"),
+            &["line 6: faults", "at most"],
+        ),
+        (
+            &format!("{SMALL}[faults]\ndeck = {{ kill-server = 4294967295 }}"),
+            &["line 7: kill-server", "at most"],
+        ),
+        (
+            &SMALL.replace("\"embedded\"", "\"cluster\"\nnodes = 1000000"),
+            &["line 4: nodes", "at most 64"],
+        ),
+        (
             &SMALL.replace("\"embedded\"", "\"cluster\"\nnats-servers = 2"),
             &["line 4: nats-servers", "1 or 3"],
         ),
