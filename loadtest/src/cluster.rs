@@ -159,6 +159,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stops every process of ours in order, and starts all again on the same ports and data.
+    ///
+    /// # Errors
+    /// One does not end cleanly, or does not come up.
+    pub async fn restart(&mut self) -> Result<()> {
+        for member in self.gateways.iter_mut().chain(&mut self.nodes) {
+            member.stop().await?;
+        }
+        for member in self.nodes.iter_mut().chain(&mut self.gateways) {
+            member.restart().await?;
+        }
+        self.ready(CLUSTER_READY_DEADLINE).await
+    }
+
     /// Where clients connect.
     #[must_use]
     pub fn addresses(&self) -> Vec<ServerAddress> {

@@ -75,6 +75,10 @@ pub struct People {
     /// the first who joins one wakes it from the store.
     #[serde(default, skip_serializing_if = "is_false")]
     pub rooms_asleep: bool,
+    /// Whether the servers, once the rooms are opened, are restarted on the same data: from then on
+    /// nobody has opened one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rooms_cold: bool,
     /// Connections opened a second before the first stage.
     #[serde(default = "connects_per_second")]
     pub connects_per_second: u32,

@@ -214,6 +214,23 @@ fn a_ratio_to_a_side_that_is_not_run_is_said_and_fails_nothing() {
 }
 
 #[test]
+fn rooms_are_cold_after_a_restart_and_joined_from_the_store() {
+    let cold = [
+        "people.connections=10",
+        "people.rooms=100",
+        "people.rooms_cold=true",
+    ];
+    let output = command(&cold);
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{words}");
+    assert!(words.contains("bytes per room cold"), "{words}");
+    let floor = command(&[&cold[..], &["--against", "floor"]].concat());
+    let words = String::from_utf8_lossy(&floor.stderr);
+    assert_eq!(floor.status.code(), Some(64), "{words}");
+    assert!(words.contains("people.rooms_cold"), "{words}");
+}
+
+#[test]
 fn bad_arguments_are_told_by_their_names_before_anything_is_started() {
     for (arguments, named) in [
         (&["people.connections=0"][..], "people.connections"),

@@ -46,6 +46,9 @@ pub enum CannotRun {
         /// The name of the server that is measured.
         subject: &'static str,
     },
+    /// A server that cannot be restarted on its data.
+    #[error("people.rooms_cold needs servers that this run starts and that keep rooms: {0}")]
+    RoomsCold(&'static str),
     /// A process to look at is not there.
     #[error("--pid {role}={pid}: there is no such process")]
     NoProcess {
@@ -67,6 +70,14 @@ pub(super) fn check(run: &Run, machine: &Machine) -> Result<(), CannotRun> {
         if side != subject && side != FLOOR {
             let side = side.clone();
             return Err(CannotRun::Side { side, subject });
+        }
+    }
+    if run.scenario.people.rooms_cold {
+        if run.sides().iter().any(|side| side == FLOOR) {
+            return Err(CannotRun::RoomsCold("the floor keeps none"));
+        }
+        if matches!(run.subject, Subject::Attached { .. }) {
+            return Err(CannotRun::RoomsCold("--url names one that runs already"));
         }
     }
     match &run.subject {
@@ -153,7 +164,7 @@ fn open_files(run: &Run, allowed: u64) -> Result<(), CannotRun> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Scenario;
+    use crate::{light::orders::Wire, scenario::Scenario};
 
     fn run(connections: u32) -> Run {
         let change = format!("people.connections={connections}");
@@ -200,6 +211,22 @@ mod tests {
         };
         let error = told(&nowhere, 20_000);
         assert!(error.contains("--rookery /no/such/rookery"), "{error}");
+
+        let mut cold = run(10);
+        cold.scenario.people.rooms_cold = true;
+        assert!(check(&cold, &machine(20_000)).is_ok());
+        cold.sides = vec!["rookery".to_owned(), FLOOR.to_owned()];
+        let error = told(&cold, 20_000);
+        assert!(error.contains("rooms_cold") && error.contains("the floor"));
+        cold.sides.clear();
+        cold.subject = Subject::Attached {
+            urls: Vec::new(),
+            wire: Wire::Rookery,
+            processes: Vec::new(),
+            admins: Vec::new(),
+        };
+        let error = told(&cold, 20_000);
+        assert!(error.contains("rooms_cold") && error.contains("--url"));
 
         let mut sides = run(10);
         sides.sides = vec!["ceiling".to_owned()];

@@ -131,7 +131,7 @@ impl Fleet {
     }
 
     /// Asks all to close and end; kills those that do not in time.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn end(&mut self) {
         // One that is gone has ended, too.
         let _ = self.tell_all(Order::End);
         let deadline = tokio::time::Instant::now() + FLEET_END_DEADLINE;
@@ -142,6 +142,7 @@ impl Fleet {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
+        self.workers.clear();
     }
 }
 

@@ -46,6 +46,11 @@ impl Processes {
         });
     }
 
+    /// Those that are looked at are gone; others follow.
+    pub(super) fn forget(&mut self) {
+        self.watched.clear();
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

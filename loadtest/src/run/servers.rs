@@ -7,7 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::{net::lookup_host, time::timeout};
@@ -31,15 +31,58 @@ pub(super) struct Servers {
     pub(super) processes: Vec<(String, u32)>,
     /// Where `/metrics` are.
     pub(super) admins: Vec<ServerAddress>,
-    _held: Held,
+    held: Held,
 }
 
 /// What ends with the side. Fields are dropped in order: processes before their folders.
 enum Held {
     Nothing,
-    Embedded { _server: Server, _folder: TempDir },
-    Cluster { _cluster: Cluster, _folder: TempDir },
+    Embedded { server: Server, _folder: TempDir },
+    Cluster { cluster: Cluster, _folder: TempDir },
     Floor(#[expect(dead_code, reason = "held for its drop")] FloorProcess),
+}
+
+impl Servers {
+    /// Ends the processes in order and starts them again, on the same ports and data.
+    pub(super) async fn restart(&mut self) -> Result<()> {
+        match &mut self.held {
+            Held::Embedded { server, .. } => {
+                let status = server.terminate().await?;
+                ensure!(status.success(), "the server ended with {status}");
+                server.restart().await?;
+                (self.processes, self.admins) = server_seen(server);
+            }
+            Held::Cluster { cluster, .. } => {
+                cluster.restart().await?;
+                (self.processes, self.admins) = cluster_seen(cluster).await?;
+            }
+            Held::Nothing | Held::Floor(_) => bail!("it cannot be restarted on its data"),
+        }
+        Ok(())
+    }
+}
+
+/// Role and id of each process; where metrics are.
+type Seen = (Vec<(String, u32)>, Vec<ServerAddress>);
+
+fn server_seen(server: &Server) -> Seen {
+    let processes = vec![("server".to_owned(), server.pid())];
+    (processes, vec![server.admin().clone()])
+}
+
+async fn cluster_seen(cluster: &Cluster) -> Result<Seen> {
+    let mut processes = Vec::new();
+    let mut admins = Vec::new();
+    for (role, members) in [("gateway", &cluster.gateways), ("node", &cluster.nodes)] {
+        for member in members {
+            processes.push((role.to_owned(), member.server.pid()));
+            admins.push(member.server.admin().clone());
+        }
+    }
+    processes.extend(cluster.nats.pids().map(|pid| ("nats".to_owned(), pid)));
+    let database = cluster.database().pids().await?;
+    processes.extend(database.into_iter().map(|pid| ("database".to_owned(), pid)));
+    Ok((processes, admins))
 }
 
 pub(super) async fn start(run: &Run, side: &str) -> Result<Servers> {
@@ -63,7 +106,7 @@ pub(super) async fn start(run: &Run, side: &str) -> Result<Servers> {
             gateways: resolved(urls).await?,
             processes: processes.clone(),
             admins: admins.clone(),
-            _held: Held::Nothing,
+            held: Held::Nothing,
         }),
         Subject::Embedded { rookery } => embedded(rookery, settings).await,
         Subject::Cluster {
@@ -86,7 +129,7 @@ pub(super) async fn start(run: &Run, side: &str) -> Result<Servers> {
                 direct: true,
             })
             .await?;
-            of_cluster(cluster, folder, settings).await
+            clustered(cluster, folder, settings).await
         }
     }
 }
@@ -108,31 +151,22 @@ async fn embedded(rookery: &Path, settings: &[String]) -> Result<Servers> {
         options = options.arg("--set").arg(setting);
     }
     let server = Server::start(rookery, options).await?;
+    let (processes, admins) = server_seen(&server);
     Ok(Servers {
         described: with_settings("rookery serve --dev", settings),
         wire: Wire::Rookery,
         gateways: resolved(std::slice::from_ref(server.address())).await?,
-        processes: vec![("server".to_owned(), server.pid())],
-        admins: vec![server.admin().clone()],
-        _held: Held::Embedded {
-            _server: server,
+        processes,
+        admins,
+        held: Held::Embedded {
+            server,
             _folder: folder,
         },
     })
 }
 
-async fn of_cluster(cluster: Cluster, folder: TempDir, settings: &[String]) -> Result<Servers> {
-    let mut processes = Vec::new();
-    let mut admins = Vec::new();
-    for (role, members) in [("gateway", &cluster.gateways), ("node", &cluster.nodes)] {
-        for member in members {
-            processes.push((role.to_owned(), member.server.pid()));
-            admins.push(member.server.admin().clone());
-        }
-    }
-    processes.extend(cluster.nats.pids().map(|pid| ("nats".to_owned(), pid)));
-    let database = cluster.database().pids().await?;
-    processes.extend(database.into_iter().map(|pid| ("database".to_owned(), pid)));
+async fn clustered(cluster: Cluster, folder: TempDir, settings: &[String]) -> Result<Servers> {
+    let (processes, admins) = cluster_seen(&cluster).await?;
     let described = format!(
         "{} gateways, {} nodes, {} NATS servers, {} database nodes",
         cluster.gateways.len(),
@@ -146,8 +180,8 @@ async fn of_cluster(cluster: Cluster, folder: TempDir, settings: &[String]) -> R
         gateways: resolved(&cluster.addresses()).await?,
         processes,
         admins,
-        _held: Held::Cluster {
-            _cluster: cluster,
+        held: Held::Cluster {
+            cluster,
             _folder: folder,
         },
     })
@@ -197,6 +231,6 @@ async fn floor(tool: &Path) -> Result<Servers> {
         gateways: vec![listening],
         processes: vec![("server".to_owned(), process.0.id())],
         admins: Vec::new(),
-        _held: Held::Floor(process),
+        held: Held::Floor(process),
     })
 }

@@ -1,6 +1,6 @@
 //! One side, from its server's start to its end.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -32,24 +32,17 @@ pub(super) async fn measure(
 ) -> Result<()> {
     let servers = servers::start(run, &side.name).await?;
     side.server.clone_from(&servers.described);
+    let task = Task {
+        scenario: run.scenario.clone(),
+        wire: servers.wire,
+        gateways: servers.gateways.clone(),
+        part: 0,
+        parts: run.light_processes(),
+        prefix: format!("run-{:06x}", fastrand::u32(..1 << 24)),
+    };
+    let fleet = Fleet::start(&run.tool, &task)?;
     let mut processes = Processes::new();
-    for (role, pid) in &servers.processes {
-        processes.add(role, *pid);
-    }
-    let fleet = Fleet::start(
-        &run.tool,
-        &Task {
-            scenario: run.scenario.clone(),
-            wire: servers.wire,
-            gateways: servers.gateways.clone(),
-            part: 0,
-            parts: run.light_processes(),
-            prefix: format!("run-{:06x}", fastrand::u32(..1 << 24)),
-        },
-    )?;
-    for pid in fleet.pids() {
-        processes.add(LOAD, pid);
-    }
+    add_all(&mut processes, &servers, &fleet);
     let mut looking = interval(LOOK_INTERVAL);
     looking.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let picture = Picture {
@@ -60,8 +53,10 @@ pub(super) async fn measure(
     };
     let mut measuring = Measuring {
         scenario: &run.scenario,
-        servers: &servers,
+        tool: &run.tool,
+        task,
         fleet,
+        servers,
         processes,
         side,
         looking,
@@ -79,10 +74,21 @@ pub(super) async fn measure(
     Ok(())
 }
 
+fn add_all(processes: &mut Processes, servers: &Servers, fleet: &Fleet) {
+    for (role, pid) in &servers.processes {
+        processes.add(role, *pid);
+    }
+    for pid in fleet.pids() {
+        processes.add(LOAD, pid);
+    }
+}
+
 struct Measuring<'a> {
     scenario: &'a Scenario,
-    servers: &'a Servers,
+    tool: &'a Path,
+    task: Task,
     fleet: Fleet,
+    servers: Servers,
     processes: Processes,
     side: &'a mut Side,
     looking: Interval,
@@ -115,6 +121,12 @@ impl Measuring<'_> {
             self.asleep().await?;
             self.quiet().await?;
             self.tell_rooms("connect/bytes_per_room_asleep");
+        }
+        if people.rooms_cold {
+            self.begin("restarting");
+            self.restart().await?;
+            self.quiet().await?;
+            self.tell_rooms("connect/bytes_per_room_cold");
         }
         let before = self.processes.memory_bytes();
         let kernel = memory::of_kernel();
@@ -300,16 +312,27 @@ impl Measuring<'_> {
         }
     }
 
+    /// All begins anew but the rooms, which are in the store: the light processes, too, so that no
+    /// connection of theirs is left.
+    async fn restart(&mut self) -> Result<()> {
+        self.fleet.end().await;
+        self.servers.restart().await.context("restart")?;
+        self.fleet = Fleet::start(self.tool, &self.task)?;
+        self.processes.forget();
+        self.last_look = None;
+        add_all(&mut self.processes, &self.servers, &self.fleet);
+        Ok(())
+    }
+
     /// Waits until the server says that no room is in its memory.
     async fn asleep(&mut self) -> Result<()> {
-        let admins = &self.servers.admins;
         ensure!(
-            !admins.is_empty(),
+            !self.servers.admins.is_empty(),
             "people.rooms_asleep needs a server whose metrics can be read: give --admin"
         );
         let deadline = Instant::now() + ROOMS_ASLEEP_DEADLINE;
         loop {
-            let awake = counters::rooms_awake(admins).await?;
+            let awake = counters::rooms_awake(&self.servers.admins).await?;
             if awake == 0 {
                 return Ok(());
             }

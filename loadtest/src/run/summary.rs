@@ -44,7 +44,7 @@ const SHOWN: [(&str, bool); 29] = [
     ("command_p99_us", true),
     ("command_p999_us", true),
 ];
-const CONNECT: [(&str, bool); 11] = [
+const CONNECT: [(&str, bool); 12] = [
     ("seconds", true),
     ("bytes_per_connection", true),
     ("bytes_per_connection_gateway", true),
@@ -55,6 +55,7 @@ const CONNECT: [(&str, bool); 11] = [
     ("bytes_per_connection_load", true),
     ("bytes_per_room_opened", true),
     ("bytes_per_room_asleep", true),
+    ("bytes_per_room_cold", true),
     ("bytes_per_room_joined", true),
 ];
 const NAME_WIDTH: usize = 31;
