@@ -108,6 +108,8 @@ pub struct Engine {
     padding: String,
     /// Sends that follow from answers in what is being read.
     again: u32,
+    /// Sends under way that no server acknowledges: when each was due, and whose it is.
+    unheard: HashMap<u64, usize>,
     /// Why the connection that is being read ends.
     ends: Option<String>,
     reports: Vec<Report>,
@@ -301,6 +303,7 @@ impl Engine {
             last_due_us: 0,
             padding: "x".repeat((people.text_bytes as usize).saturating_sub(16)),
             again: 0,
+            unheard: HashMap::new(),
             ends: None,
             reports: Vec::new(),
             failed: None,

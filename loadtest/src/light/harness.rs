@@ -76,6 +76,16 @@ impl Light {
         }
     }
 
+    /// Waits until it cannot go on: why.
+    pub(crate) async fn fails(&mut self) -> String {
+        loop {
+            let report = timeout(DEADLINE, self.reports.recv()).await;
+            if let Report::Failed(why) = report.expect("no report in time").expect("it ended") {
+                return why;
+            }
+        }
+    }
+
     /// How far it said it was, until what is wanted.
     pub(crate) async fn counts_until(&mut self, wanted: fn(&Report) -> bool) -> Vec<u64> {
         let mut counts = Vec::new();

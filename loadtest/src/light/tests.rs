@@ -1,5 +1,7 @@
 //! Engines against the fake server.
 
+mod pusher;
+
 use tokio::time::timeout;
 
 use super::{

@@ -97,7 +97,8 @@ impl Engine {
 
     // ---- in turn: each active connection so many at once ---------------------------------------
 
-    /// Whether a connection sends again when one of its sends is answered.
+    /// Whether a connection sends again when one of its sends is answered; where sends are not
+    /// answered, when the first listener of this process has heard it.
     pub(super) fn sends_in_turn(&self, index: usize) -> bool {
         let running = self.running.as_ref();
         running.is_some_and(|running| running.in_flight > 0 && !running.progress.draining())
@@ -108,6 +109,9 @@ impl Engine {
     pub(super) fn send_in_turn(&mut self, index: usize, now_us: u64) {
         if self.sends_in_turn(index) {
             self.send(index, now_us);
+            if !self.connections[index].dialect.answers(Kind::Send) {
+                self.unheard.insert(self.last_due_us, index);
+            }
         }
     }
 

@@ -308,6 +308,7 @@ impl Engine {
         for seat in self.seats_of(index) {
             seat.state = SeatState::Away;
         }
+        self.unheard.retain(|_, sender| *sender != index);
         match pause {
             None => self.to_open.push_back(index),
             Some(ceiling) => {

@@ -84,6 +84,11 @@ impl Engine {
                 if last_of_all {
                     self.tally.all(due_us, now_us);
                 }
+                if !self.unheard.is_empty()
+                    && let Some(sender) = self.unheard.remove(&due_us)
+                {
+                    self.after(now_us, sender, What::Send);
+                }
             }
             None => self.tally.told(),
         }
@@ -154,6 +159,10 @@ impl Engine {
             return;
         }
         let Some(tag) = tag else {
+            if refusal == Refusal::Never && self.connections[index].phase == Phase::Joining {
+                // It can only be a room's, and would be waited for in vain.
+                self.fail(format!("joining was refused: {}", said()));
+            }
             self.count_refusal(refusal);
             return;
         };

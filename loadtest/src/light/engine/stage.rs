@@ -188,6 +188,7 @@ impl Engine {
     }
 
     fn end_stage(&mut self, running: &Running) {
+        self.unheard.clear();
         for connection in &mut self.connections {
             let unanswered = std::mem::take(&mut connection.unanswered);
             self.tally.counts.failed += u64::from(unanswered);
