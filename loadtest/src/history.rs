@@ -118,6 +118,16 @@ pub enum HistoryError {
         /// Its version.
         version: u32,
     },
+    /// A line that nobody writes.
+    #[error("{} line {line} is longer than {bytes_max} bytes", path.display())]
+    LongLine {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// Bytes a line may have.
+        bytes_max: u64,
+    },
     /// A line, not the last one, that is no record.
     #[error("{} line {line} is not a record", path.display())]
     Line {

@@ -30,8 +30,10 @@ pub const RECONNECT_BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 /// Bytes of the history file kept in memory before they are written.
 pub(crate) const HISTORY_BUFFER_BYTES: usize = 256 * 1024;
-/// Bytes of one history line: the largest server message with its envelope.
-pub(crate) const HISTORY_LINE_BYTES_MAX: usize = 2 * SERVER_MESSAGE_BYTES_MAX;
+/// Bytes of one history line. The largest is a client's whole state of a room, some 150 bytes for each
+/// message: this is enough for more than a million. A longer one is told by its number; reading never takes
+/// more memory than this for a line.
+pub(crate) const HISTORY_LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Examples kept for each kind of violation; the rest are counted.
 pub const EXAMPLES_MAX: usize = 20;
 /// How long a user may be shown online after all their devices ended, or offline while one is
@@ -127,7 +129,7 @@ pub(crate) const FLOOR_RESUME_EVENTS_MAX: usize = 1024;
 const _: () = assert!(FLOOR_RESUME_EVENTS_MAX < FLOOR_EVENTS_MAX);
 
 const _: () = assert!(RECONNECT_BACKOFF_MIN.as_millis() < RECONNECT_BACKOFF_MAX.as_millis());
-const _: () = assert!(SERVER_MESSAGE_BYTES_MAX < HISTORY_LINE_BYTES_MAX);
+const _: () = assert!((SERVER_MESSAGE_BYTES_MAX as u64) < HISTORY_LINE_BYTES_MAX);
 const _: () = assert!(WRITE_BATCH_MAX <= OUTGOING_FRAMES_MAX);
 
 /// Before a load is measured: caches fill, connections open.

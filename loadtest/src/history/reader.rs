@@ -17,6 +17,7 @@ pub struct HistoryReader {
     header: Header,
     line_number: u64,
     line: Vec<u8>,
+    line_bytes_max: u64,
     torn: bool,
     ended: bool,
 }
@@ -27,6 +28,11 @@ impl HistoryReader {
     /// # Errors
     /// It cannot be read or is no history of this version.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        Self::open_bounded(path, HISTORY_LINE_BYTES_MAX)
+    }
+
+    /// As [`HistoryReader::open`], of a file whose lines have at most so many bytes.
+    pub(super) fn open_bounded(path: &Path, line_bytes_max: u64) -> Result<Self, HistoryError> {
         let file = File::open(path).map_err(|source| HistoryError::Io {
             path: path.to_owned(),
             source,
@@ -37,6 +43,7 @@ impl HistoryReader {
             header: Header::new([]),
             line_number: 0,
             line: Vec::new(),
+            line_bytes_max,
             torn: false,
             ended: false,
         };
@@ -72,14 +79,22 @@ impl HistoryReader {
         let read = self
             .file
             .by_ref()
-            .take(HISTORY_LINE_BYTES_MAX as u64)
+            .take(self.line_bytes_max + 1)
             .read_until(b'\n', &mut self.line)
             .map_err(|source| HistoryError::Io {
                 path: self.path.clone(),
                 source,
             })?;
         self.line_number += 1;
-        self.torn = read > 0 && self.line.last() != Some(&b'\n');
+        let whole = self.line.last() == Some(&b'\n');
+        if !whole && read as u64 > self.line_bytes_max {
+            return Err(HistoryError::LongLine {
+                path: self.path.clone(),
+                line: self.line_number,
+                bytes_max: self.line_bytes_max,
+            });
+        }
+        self.torn = read > 0 && !whole;
         Ok(read > 0)
     }
 }

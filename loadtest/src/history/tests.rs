@@ -92,6 +92,22 @@ fn file_cut_at_any_byte_gives_whole_records_and_says_torn() {
 }
 
 #[test]
+fn line_longer_than_allowed_is_an_error_and_not_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.jsonl");
+    written(&path);
+    let whole = fs::read(&path).unwrap();
+    let longest = whole.split(|byte| *byte == b'\n').map(<[u8]>::len).max();
+    let longest = longest.unwrap() as u64;
+    let all = HistoryReader::open_bounded(&path, longest).unwrap();
+    assert_eq!(all.filter(Result::is_ok).count(), 6);
+    let mut reader = HistoryReader::open_bounded(&path, longest - 1).unwrap();
+    let error = reader.by_ref().find_map(Result::err).unwrap();
+    assert!(matches!(error, HistoryError::LongLine { .. }), "{error}");
+    assert!(!reader.torn());
+}
+
+#[test]
 fn bad_line_in_the_middle_and_other_versions_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("h.jsonl");

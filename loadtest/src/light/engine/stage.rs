@@ -123,7 +123,8 @@ impl Engine {
         running.end_us += now_us - running.measure_us;
         running.measure_us = now_us;
         running.tick_us = now_us + SECOND_US;
-        self.tally.measure(now_us);
+        // What was sent in this very moment was sent before.
+        self.tally.measure(now_us.max(self.last_due_us + 1));
         self.reports.push(Report::Measuring(running.stage));
         if running.cut > 0.0 {
             for index in 0..self.connections.len() {
