@@ -143,6 +143,9 @@ pub(crate) const LIGHT_TAG_BYTES: usize = 16;
 pub(crate) const LIGHT_READ_BYTES: usize = 64 * 1024;
 /// Events of one look at the sockets: what is due in between waits for these, half a millisecond.
 pub(crate) const LIGHT_EVENTS_MAX: usize = 256;
+/// A light process wakes for what is due at multiples of this, and that counts as latency. A timer of
+/// its own for each of twenty thousand sends a second cost more than the sends did.
+pub(crate) const LIGHT_ALARM_INTERVAL: Duration = Duration::from_micros(250);
 /// Handshakes under way at once in one light process: fewer than a listener's usual backlog.
 pub(crate) const LIGHT_HANDSHAKES_MAX: usize = 128;
 /// How long a handshake may take before it is tried anew.

@@ -12,6 +12,8 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 
+use crate::limits::LIGHT_ALARM_INTERVAL;
+
 /// Microseconds of the machine's monotonic clock.
 #[must_use]
 pub(super) fn now_us() -> u64 {
@@ -41,8 +43,10 @@ impl Alarm {
         Ok(Self { timer, at_us: 0 })
     }
 
-    /// Goes off at that time, and at no other set before.
+    /// Goes off at the first multiple of [`LIGHT_ALARM_INTERVAL`] from that time on, and at no other
+    /// set before.
     pub(super) fn set(&mut self, at_us: u64) -> io::Result<()> {
+        let at_us = at_us.next_multiple_of(us(LIGHT_ALARM_INTERVAL));
         if at_us == self.at_us {
             return Ok(());
         }
