@@ -17,6 +17,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use prost::{DecodeError, Message as _};
+use rookery_proto::link::Batch;
 use tokio::sync::mpsc;
 
 use crate::endpoint::EndpointId;
@@ -51,6 +53,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Sends to an endpoint's inbox.
     async fn publish(&self, to: &EndpointId, payload: Bytes) -> Result<(), BusError>;
 
+    /// As [`publish`](Self::publish) of the batch's bytes. A bus whose both ends are in this process
+    /// need not make them.
+    async fn publish_batch(&self, to: &EndpointId, batch: Batch) -> Result<(), BusError> {
+        self.publish(to, batch.encode_to_vec().into()).await
+    }
+
     /// Receives what is sent to an endpoint's inbox from now on. A second subscription to the same
     /// inbox through the same bus replaces the first, which then ends.
     async fn subscribe(&self, inbox: &EndpointId) -> Result<Subscription, BusError>;
@@ -73,9 +81,23 @@ pub trait Broadcast: Send + Sync + 'static {
 /// An open inbox. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
-    messages: mpsc::Receiver<Bytes>,
+    messages: Messages,
     /// Bytes that wait in `messages`, where the other half bounds them.
     waiting_bytes: Option<Arc<AtomicUsize>>,
+}
+
+#[derive(Debug)]
+enum Messages {
+    Bytes(mpsc::Receiver<Bytes>),
+    Local(mpsc::Receiver<Message>),
+}
+
+/// What waits in an inbox of this process.
+#[derive(Debug)]
+enum Message {
+    Bytes(Bytes),
+    /// Never was bytes.
+    Batch(Box<Batch>),
 }
 
 impl Subscription {
@@ -83,7 +105,7 @@ impl Subscription {
     #[must_use]
     pub fn new(messages: mpsc::Receiver<Bytes>) -> Self {
         Self {
-            messages,
+            messages: Messages::Bytes(messages),
             waiting_bytes: None,
         }
     }
@@ -93,8 +115,16 @@ impl Subscription {
     #[must_use]
     pub fn counted(messages: mpsc::Receiver<Bytes>, waiting_bytes: Arc<AtomicUsize>) -> Self {
         Self {
-            messages,
+            messages: Messages::Bytes(messages),
             waiting_bytes: Some(waiting_bytes),
+        }
+    }
+
+    /// As [`new`](Self::new), for a bus that also carries batches that never were bytes.
+    fn local(messages: mpsc::Receiver<Message>) -> Self {
+        Self {
+            messages: Messages::Local(messages),
+            waiting_bytes: None,
         }
     }
 
@@ -103,17 +133,39 @@ impl Subscription {
     /// # Cancel safety
     /// Nothing is lost when dropped.
     pub async fn next(&mut self) -> Option<Bytes> {
-        let message = self.messages.recv().await?;
-        if let Some(waiting) = &self.waiting_bytes {
-            waiting.fetch_sub(message.len(), Ordering::Relaxed);
+        Some(match self.receive().await? {
+            Message::Bytes(bytes) => bytes,
+            Message::Batch(batch) => batch.encode_to_vec().into(),
+        })
+    }
+
+    /// As [`next`](Self::next), where every message is a batch.
+    ///
+    /// # Errors
+    /// This one is none.
+    pub(crate) async fn next_batch(&mut self) -> Option<Result<Batch, DecodeError>> {
+        Some(match self.receive().await? {
+            Message::Bytes(bytes) => Batch::decode(bytes),
+            Message::Batch(batch) => Ok(*batch),
+        })
+    }
+
+    async fn receive(&mut self) -> Option<Message> {
+        match &mut self.messages {
+            Messages::Bytes(messages) => {
+                let bytes = messages.recv().await?;
+                if let Some(waiting) = &self.waiting_bytes {
+                    waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                }
+                Some(Message::Bytes(bytes))
+            }
+            Messages::Local(messages) => messages.recv().await,
         }
-        Some(message)
     }
 }
 
 /// Refuses what no bus carries.
-fn check_size(payload: &Bytes, max: usize) -> Result<(), BusError> {
-    let bytes = payload.len();
+fn check_size(bytes: usize, max: usize) -> Result<(), BusError> {
     if bytes > max {
         return Err(BusError::TooLarge { bytes, max });
     }

@@ -11,6 +11,7 @@ pub mod inbox;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rookery_proto::link::{Batch, Packet, RoomDetach, packet::Body};
 
 use super::{Broadcast, Bus, Subscription};
 use crate::endpoint::{EndpointId, Role};
@@ -79,6 +80,23 @@ fn read(message: &Bytes) -> (u64, u64) {
     (word(0), word(8))
 }
 
+/// A batch of one packet, for a room whose name has so many bytes.
+fn batch(sequence: u64, bytes: usize) -> Batch {
+    let detach = RoomDetach {
+        room: "r".repeat(bytes),
+        session: sequence,
+    };
+    let packet = Packet {
+        body: Some(Body::RoomDetach(detach)),
+    };
+    Batch {
+        from: "gateway-1".into(),
+        incarnation: 1,
+        sequence,
+        packets: vec![packet],
+    }
+}
+
 /// Makes one test of each case of the contract.
 #[macro_export]
 macro_rules! bus_contract {
@@ -90,6 +108,8 @@ macro_rules! bus_contract {
             inbox::message_before_the_subscription_never_arrives
             inbox::message_over_the_limit_is_refused
             inbox::largest_message_arrives_whole
+            inbox::batches_arrive_among_messages_as_their_bytes
+            inbox::batch_over_the_limit_is_refused
             inbox::second_subscription_replaces_the_first
             inbox::dropped_subscription_can_be_opened_again
             inbox::inboxes_are_told_apart

@@ -4,39 +4,52 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use prost::Message as _;
+use rookery_proto::link::Batch;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::{Broadcast, Bus, BusError, Subscription, check_size};
+use super::{Broadcast, Bus, BusError, Message, Subscription, check_size};
 use crate::{
     endpoint::EndpointId,
     limits::{PAYLOAD_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX},
     metrics::{self, Overflow},
 };
 
-/// Carries messages inside one process. Publishers wait while an inbox is full; a listener that
-/// is full loses the announcement.
+/// Carries messages inside one process, batches as they are. Publishers wait while an inbox is full;
+/// a listener that is full loses the announcement.
 #[derive(Clone, Debug, Default)]
 pub struct InProcessBus {
-    inboxes: Arc<Mutex<FxHashMap<EndpointId, mpsc::Sender<Bytes>>>>,
+    inboxes: Arc<Mutex<FxHashMap<EndpointId, mpsc::Sender<Message>>>>,
     listeners: Arc<Mutex<Vec<mpsc::Sender<Bytes>>>>,
 }
 
 impl InProcessBus {
-    fn inbox(&self, of: &EndpointId) -> Option<mpsc::Sender<Bytes>> {
+    fn inbox(&self, of: &EndpointId) -> Option<mpsc::Sender<Message>> {
         let inboxes = self.inboxes.lock().expect("no panic while held");
         inboxes.get(of).cloned()
+    }
+
+    async fn put(&self, to: &EndpointId, message: Message) {
+        if let Some(inbox) = self.inbox(to) {
+            // A closed inbox is "no subscriber".
+            let _ = inbox.send(message).await;
+        }
     }
 }
 
 #[async_trait]
 impl Bus for InProcessBus {
     async fn publish(&self, to: &EndpointId, payload: Bytes) -> Result<(), BusError> {
-        check_size(&payload, PAYLOAD_BYTES_MAX)?;
-        if let Some(inbox) = self.inbox(to) {
-            // A closed inbox is "no subscriber".
-            let _ = inbox.send(payload).await;
-        }
+        check_size(payload.len(), PAYLOAD_BYTES_MAX)?;
+        self.put(to, Message::Bytes(payload)).await;
+        Ok(())
+    }
+
+    /// Refuses what a bus between processes would refuse.
+    async fn publish_batch(&self, to: &EndpointId, batch: Batch) -> Result<(), BusError> {
+        check_size(batch.encoded_len(), PAYLOAD_BYTES_MAX)?;
+        self.put(to, Message::Batch(Box::new(batch))).await;
         Ok(())
     }
 
@@ -45,14 +58,14 @@ impl Bus for InProcessBus {
         let mut inboxes = self.inboxes.lock().expect("no panic while held");
         inboxes.retain(|_, open| !open.is_closed());
         inboxes.insert(inbox.clone(), sender);
-        Ok(Subscription::new(receiver))
+        Ok(Subscription::local(receiver))
     }
 }
 
 #[async_trait]
 impl Broadcast for InProcessBus {
     async fn announce(&self, payload: Bytes) -> Result<(), BusError> {
-        check_size(&payload, PAYLOAD_BYTES_MAX)?;
+        check_size(payload.len(), PAYLOAD_BYTES_MAX)?;
         let mut listeners = self.listeners.lock().expect("no panic while held");
         listeners.retain(|listener| match listener.try_send(payload.clone()) {
             Ok(()) => true,

@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
-use prost::Message as _;
 use rookery_proto::link::{Batch, Packet};
 use rustc_hash::FxHashMap;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -86,21 +84,17 @@ impl Inbox {
             }
             tokio::select! {
                 biased;
-                payload = self.subscription.next() => self.receive(payload?, Instant::now()),
+                batch = self.subscription.next_batch() => match batch? {
+                    Ok(batch) => self.receive(batch, Instant::now()),
+                    // Its number is missing from the stream, so the next batch shows a hole.
+                    Err(error) => tracing::warn!(error = %error, "batch not readable"),
+                },
                 _ = self.check.tick() => self.find_silent(Instant::now()),
             }
         }
     }
 
-    fn receive(&mut self, payload: Bytes, now: Instant) {
-        let batch = match Batch::decode(payload) {
-            Ok(batch) => batch,
-            Err(error) => {
-                // Its number is missing from the stream, so the next batch shows a hole.
-                tracing::warn!(error = %error, "batch not readable");
-                return;
-            }
-        };
+    fn receive(&mut self, batch: Batch, now: Instant) {
         let from = EndpointId::from_wire(&batch.from);
         match self.peers.get_mut(&from) {
             Some(peer) if peer.incarnation == batch.incarnation => {

@@ -17,7 +17,6 @@ use std::{
     task::Poll,
 };
 
-use bytes::Bytes;
 use prost::Message as _;
 use rookery_proto::link::{Batch, Packet, packet};
 use rustc_hash::FxHashMap;
@@ -289,8 +288,7 @@ impl SenderTask {
             sequence,
             packets,
         };
-        let payload = Bytes::from(batch.encode_to_vec());
-        match self.bus.publish(&self.peer, payload).await {
+        match self.bus.publish_batch(&self.peer, batch).await {
             Ok(()) => {
                 metrics::batch_sent();
                 if self.refused > 0 {

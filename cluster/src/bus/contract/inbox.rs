@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use prost::Message as _;
 use rustc_hash::FxHashMap;
 
-use super::{AnyBus, Pair, endpoint, next, numbered, read, within};
+use super::{AnyBus, Pair, batch, endpoint, next, numbered, read, within};
 use crate::{
     bus::BusError,
     limits::{BATCH_BYTES, PAYLOAD_BYTES_MAX, SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX},
@@ -105,6 +106,45 @@ pub async fn largest_message_arrives_whole<B: AnyBus>(pair: Pair<B>) {
         sent.expect("reachable");
         assert!(next(&mut subscription).await == message, "comes back whole");
     }
+}
+
+/// Whoever reads bytes reads a batch's; whoever reads batches gets them, however they were sent.
+pub async fn batches_arrive_among_messages_as_their_bytes<B: AnyBus>(pair: Pair<B>) {
+    let inbox = endpoint();
+    let mut subscription = pair.here.subscribe(&inbox).await.expect("reachable");
+    for sequence in [1, 3, 5] {
+        let sent = pair.there.publish_batch(&inbox, batch(sequence, 8)).await;
+        sent.expect("reachable");
+        let bytes = Bytes::from(batch(sequence + 1, 8).encode_to_vec());
+        let sent = pair.there.publish(&inbox, bytes).await;
+        sent.expect("reachable");
+    }
+    for sequence in 1..=2 {
+        let bytes = next(&mut subscription).await;
+        assert!(bytes == batch(sequence, 8).encode_to_vec());
+    }
+    for sequence in 3..=6 {
+        let arrived = within("next batch", subscription.next_batch()).await;
+        let arrived = arrived.expect("the subscription goes on");
+        assert_eq!(arrived.expect("a batch"), batch(sequence, 8));
+    }
+}
+
+/// A batch is refused where its bytes would be.
+pub async fn batch_over_the_limit_is_refused<B: AnyBus>(pair: Pair<B>) {
+    let inbox = endpoint();
+    let mut subscription = pair.here.subscribe(&inbox).await.expect("reachable");
+    let huge = batch(1, PAYLOAD_BYTES_MAX);
+    let large = huge.encoded_len();
+    match pair.there.publish_batch(&inbox, huge).await {
+        Err(BusError::TooLarge { bytes, max }) => {
+            assert_eq!((bytes, max), (large, PAYLOAD_BYTES_MAX));
+        }
+        other => panic!("must be refused as too large, is {other:?}"),
+    }
+    let next_one = pair.there.publish_batch(&inbox, batch(2, 8)).await;
+    next_one.expect("reachable");
+    assert!(next(&mut subscription).await == batch(2, 8).encode_to_vec());
 }
 
 /// The newer subscription gets everything, the older one ends.

@@ -79,7 +79,10 @@ impl Connection {
     /// it writes in order, after a reconnect too; what it had written to a socket that broke is
     /// lost.
     pub(super) async fn publish(&self, subject: String, payload: Bytes) -> Result<(), BusError> {
-        check_size(&payload, PAYLOAD_BYTES_MAX.min(self.payload_bytes_max()))?;
+        check_size(
+            payload.len(),
+            PAYLOAD_BYTES_MAX.min(self.payload_bytes_max()),
+        )?;
         if !self.is_connected() {
             return Err(BusError::Unreachable);
         }
