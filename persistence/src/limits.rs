@@ -28,15 +28,17 @@ pub const SQLITE_GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const SQLITE_COMMITS_IN_FLIGHT: usize = 16;
 /// How long to wait for a lock that some other tool holds on the file. Then: not done.
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a database page. Most transactions touch many pages a little, so small pages win.
-pub const SQLITE_PAGE_BYTES: u32 = 4_096;
+/// Bytes of a page of a database made from now on; one that is there keeps its own. Most transactions
+/// touch many pages a little, and each goes whole into the log: half as large as SQLite's own choice,
+/// a transaction takes up to a quarter less time; a quarter as large gained no more.
+pub const SQLITE_PAGE_BYTES: u32 = 2_048;
 /// Pages in the write-ahead log from which on a second thread copies them into the database.
-/// 16 MiB: a page that many transactions change is copied once.
+/// 8 MiB: a page that many transactions change is copied once.
 pub const SQLITE_WAL_PAGES: u32 = 4_096;
 /// Pages that are still to be copied when the writer thread copies the rest itself, so that the
 /// log can begin again: some milliseconds.
 pub const SQLITE_WAL_REST_PAGES: u32 = 512;
-/// Pages in the log from which on the writer thread copies whatever is there. 128 MiB.
+/// Pages in the log from which on the writer thread copies whatever is there. 64 MiB.
 pub const SQLITE_WAL_PAGES_MAX: u32 = 32_768;
 /// Cache of the writer's connection, in KiB: the right edges of a hundred thousand rooms do not
 /// fit, those of the busy ones do.

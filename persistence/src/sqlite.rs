@@ -195,9 +195,7 @@ impl SqliteStore {
         };
         let connection = schema::open_writer(path)?;
         if let Some(bytes) = config.bytes_max {
-            connection
-                .pragma_update(None, "max_page_count", pages(bytes))
-                .map_err(failed)?;
+            schema::bound(&connection, Some(bytes)).map_err(failed)?;
         }
         let (ended_sender, ended) = mpsc::channel(1);
         let hold = Hold {
@@ -235,9 +233,8 @@ impl SqliteStore {
     /// # Errors
     /// As any write.
     pub async fn set_bytes_max(&self, bytes: Option<u64>) -> Result<(), StoreError> {
-        let pages = bytes.map_or(u32::MAX - 1, pages);
         self.writer
-            .write(WriteOp::SetPagesMax(pages))
+            .write(WriteOp::SetBytesMax(bytes))
             .await
             .map(drop)
     }
@@ -247,12 +244,6 @@ impl SqliteStore {
     pub fn transactions(&self) -> u64 {
         self.writer.transactions()
     }
-}
-
-/// Whole pages in so many bytes; at least one.
-fn pages(bytes: u64) -> u32 {
-    let pages = bytes / u64::from(limits::SQLITE_PAGE_BYTES);
-    u32::try_from(pages).unwrap_or(u32::MAX - 1).max(1)
 }
 
 #[async_trait]

@@ -81,6 +81,20 @@ fn durable(connection: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
+/// Bounds the file to so many bytes, in whole pages of its own and at least one; `None`: to what
+/// SQLite can.
+pub(super) fn bound(connection: &Connection, bytes: Option<u64>) -> rusqlite::Result<()> {
+    let most = u32::MAX - 1;
+    let pages = match bytes {
+        None => most,
+        Some(bytes) => {
+            let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+            u32::try_from(bytes / u64::from(page)).map_or(most, |pages| pages.clamp(1, most))
+        }
+    };
+    connection.pragma_update(None, "max_page_count", pages)
+}
+
 /// A new file has no application id and no tables; anything else must be ours.
 fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database {
@@ -196,6 +210,30 @@ mod tests {
             .pragma_query_value(None, "journal_mode", |row| row.get(0))
             .unwrap();
         assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn file_with_other_pages_keeps_them_and_is_bounded_in_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        let made = Connection::open(&path).unwrap();
+        made.execute_batch(
+            "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;
+             CREATE TABLE first (it INTEGER); DROP TABLE first;",
+        )
+        .unwrap();
+        drop(made);
+        let connection = open_writer(&path).unwrap();
+        let number = |name: &str| -> i64 {
+            connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .unwrap()
+        };
+        assert_eq!(number("page_size"), 8_192);
+        bound(&connection, Some(1024 * 1024)).unwrap();
+        assert_eq!(number("max_page_count"), 128);
+        bound(&connection, None).unwrap();
+        assert_eq!(number("max_page_count"), i64::from(u32::MAX - 1));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 use super::{
     error::WriteError,
     queries::{self, number},
+    schema,
 };
 use crate::{
     Claim, EpochList, Incarnation, LogRow, MemberRow, RoomRow, RoomWrite, SentRow, ShardKind,
@@ -53,7 +54,7 @@ pub(super) enum WriteOp {
         before_ms: u64,
         limit: u32,
     },
-    SetPagesMax(u32),
+    SetBytesMax(Option<u64>),
 }
 
 impl WriteOp {
@@ -67,7 +68,7 @@ impl WriteOp {
             Self::PutRoomEpochs { .. } => "put room epochs",
             Self::PutLastSeen { .. } => "put last seen",
             Self::ExpireSentIds { .. } => "expire sent ids",
-            Self::SetPagesMax(_) => "set size limit",
+            Self::SetBytesMax(_) => "set size limit",
         }
     }
 
@@ -271,9 +272,8 @@ impl<'c> Statements<'c> {
                 let expired = self.expire.execute(params![int(*before_ms)?, limit])?;
                 Ok(Answer::Count(expired as u64))
             }
-            WriteOp::SetPagesMax(pages) => {
-                self.connection
-                    .pragma_update(None, "max_page_count", pages)?;
+            WriteOp::SetBytesMax(bytes) => {
+                schema::bound(self.connection, *bytes)?;
                 Ok(Answer::Done)
             }
         }
