@@ -319,6 +319,11 @@ impl Client {
                 self.saw(&appended.room, appended.epoch, from);
             }
         }
+        if let Some(ack::Result::History(page)) = &ack.result
+            && let Some(newest) = page.events.last()
+        {
+            self.saw(&page.room, newest.epoch, from);
+        }
         let Some(pending) = self.pending.remove(&id) else {
             return;
         };

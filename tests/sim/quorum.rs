@@ -12,7 +12,7 @@ use rookery_cluster::task::{TaskKind, spawn};
 use rookery_persistence::ShardKind;
 use rookery_proto::shard::Shard;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Duration, Instant, sleep, timeout_at},
 };
 
@@ -129,6 +129,8 @@ struct State {
     traps: Traps,
     /// Shards without rooms: nothing rests on how they are kept, so that costs next to nothing.
     cheap: BTreeMap<Cell, Value>,
+    /// Cells that proposers met at: told when one of them has committed.
+    contended: BTreeMap<Cell, Arc<Notify>>,
 }
 
 impl Quorum {
@@ -147,6 +149,7 @@ impl Quorum {
                 trouble: Trouble::NONE,
                 traps: Traps::NONE,
                 cheap: BTreeMap::new(),
+                contended: BTreeMap::new(),
             }),
         })
     }

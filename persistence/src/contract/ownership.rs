@@ -365,15 +365,23 @@ pub async fn many_nodes_at_one_shard_leave_only_its_owner_unfenced(
         let (store, owner) = (Arc::clone(&store), incarnation());
         takers.spawn(async move {
             store.register_node("node-a", owner).await?;
-            let epoch = take(&*store, Rooms, shard, owner, TakeFrom::Anyone).await?;
-            Ok((epoch, owner))
+            let claim = store.take_shard(Rooms, shard, "node-a", owner, TakeFrom::Anyone);
+            Ok((claim.await?, owner))
         });
     }
-    let mut owners = takers
+    let claims = takers
         .join_all()
         .await
         .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let mut owners = Vec::new();
+    for (claim, taker) in claims {
+        match claim {
+            Claim::Taken(epoch) => owners.push((epoch, taker)),
+            // It was ours, by a transaction without an answer, and taken from us before we asked.
+            Claim::Refused { .. } => assert!(store.is_fenced(taker).await?, "{taker:?} refused"),
+        }
+    }
     owners.sort();
     let last = owners.len() - 1;
     for (index, (epoch, owner)) in owners.iter().enumerate() {

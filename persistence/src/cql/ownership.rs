@@ -172,11 +172,25 @@ impl Open {
             };
             match fate {
                 Fate::Applied => return Ok(Claim::Taken(epoch)),
-                Fate::Refused => tries.again(None).await?,
-                // It may have been ours: then one epoch is left out, which harms nothing.
-                Fate::Unknown(error) => tries.again(Some(error)).await?,
+                Fate::Refused => {
+                    tries.again(None).await?;
+                    row = self.owner_serially(&mut tries, shard).await?;
+                }
+                // It may have been ours. If it still is, one epoch is left out, which harms
+                // nothing. If it was taken from us since, we are fenced and must not take it back.
+                Fate::Unknown(error) => {
+                    tries.again(Some(error)).await?;
+                    row = self.owner_serially(&mut tries, shard).await?;
+                    if let Some(owner) = row.filter(|it| it.incarnation != taker)
+                        && self.fence_row(&self.statements.fence, taker).await? == Some(true)
+                    {
+                        return Ok(Claim::Refused {
+                            owner: owner.incarnation,
+                            epoch: owner.epoch,
+                        });
+                    }
+                }
             }
-            row = self.owner_serially(&mut tries, shard).await?;
             serially = true;
         }
     }

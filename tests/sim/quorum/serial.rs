@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rookery_cluster::task::{TaskKind, spawn};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{NoQuorum, QUORUM, Quorum};
 use crate::{
@@ -67,9 +67,8 @@ impl Quorum {
             }
         };
         if learned {
-            let commit = self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value));
-            return match commit.await {
-                Ok(_) => Fate::Applied,
+            return match self.commit(from, cell, ballot, value).await {
+                Ok(()) => Fate::Applied,
                 Err(error) => Fate::Unknown(error),
             };
         }
@@ -80,6 +79,7 @@ impl Quorum {
             for replica in &mut quorum.state().replicas {
                 replica.commit(cell, ballot, value);
             }
+            quorum.let_next_go(cell);
         };
         spawn(TaskKind::Passing, "learned later", learn);
         Fate::Applied
@@ -127,11 +127,7 @@ impl Quorum {
                 return Err(NoQuorum(0));
             }
             if answers.iter().any(|(promised, _)| !promised) {
-                // Another proposer is ahead: as a database's coordinator, it lets that one finish.
-                // Random, in virtual time: waiting for that one's commit instead wakes all who
-                // wait at the same moment, and they meet again.
-                let pause = self.state().dice.u64(1..=20);
-                sleep(Duration::from_millis(pause)).await;
+                self.let_rival_finish(cell).await;
                 continue;
             }
             let committed = answers.iter().filter_map(|(_, it)| it.committed);
@@ -144,8 +140,7 @@ impl Quorum {
             if let Some((_, value)) = open {
                 // Somebody's transaction is under way: it is finished first.
                 if self.accepted(from, cell, ballot, value).await? {
-                    self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value))
-                        .await?;
+                    self.commit(from, cell, ballot, value).await?;
                 }
                 continue;
             }
@@ -154,10 +149,45 @@ impl Quorum {
                     .iter()
                     .any(|(_, it)| it.committed.is_none_or(|(known, _)| known < ballot))
             {
-                self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value))
-                    .await?;
+                self.commit(from, cell, ballot, value).await?;
             }
             return Ok((ballot, committed.map(|(_, value)| value)));
+        }
+    }
+
+    /// Lets a quorum learn of what was accepted.
+    async fn commit(
+        self: &Arc<Self>,
+        from: &Process,
+        cell: Cell,
+        ballot: Ballot,
+        value: Proposed,
+    ) -> Result<(), NoQuorum> {
+        self.ask(from, QUORUM, move |it| it.commit(cell, ballot, value))
+            .await?;
+        self.let_next_go(cell);
+        Ok(())
+    }
+
+    /// Another proposer is ahead: as a database's coordinator, it waits until something is
+    /// committed, or for a while, as the other may be dead.
+    async fn let_rival_finish(&self, cell: Cell) {
+        let (committed, patience) = {
+            let state = &mut *self.state();
+            let patience = Duration::from_millis(state.dice.u64(1..=20));
+            (
+                Arc::clone(state.contended.entry(cell).or_default()),
+                patience,
+            )
+        };
+        // Too long: its own ballot is tried anew.
+        let _ = timeout(patience, committed.notified()).await;
+    }
+
+    /// One of those who wait goes on: all at once would meet again.
+    fn let_next_go(&self, cell: Cell) {
+        if let Some(committed) = self.state().contended.get(&cell) {
+            committed.notify_one();
         }
     }
 

@@ -5,7 +5,7 @@ use rookery_persistence::{
     ownership::{Owner, Step, decide},
 };
 use rookery_proto::{ids::Epoch, shard::Shard};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant};
 
 use super::{NodeStore, unknown};
 use crate::{
@@ -50,6 +50,7 @@ impl NodeStore {
         let until = Instant::now() + OWNERSHIP_TIMEOUT;
         let failed = unknown("take shard");
         let attempt = async {
+            let mut unsure = false;
             loop {
                 let value = match self.quorum.read_serially(&self.process, cell).await {
                     Ok(value) => value,
@@ -67,6 +68,19 @@ impl NodeStore {
                         });
                     }
                 };
+                if let (Some(former), true) = (owner_of(value), unsure)
+                    && former.incarnation != taker
+                    && self
+                        .quorum
+                        .read_cell(&self.process, Cell::Node(taker.0))
+                        .await?
+                        == Some(Value::Node { fenced: true })
+                {
+                    return Ok(Claim::Refused {
+                        owner: former.incarnation,
+                        epoch: former.epoch,
+                    });
+                }
                 if let Some(former) = fence {
                     self.fence(former).await?;
                 }
@@ -83,7 +97,11 @@ impl NodeStore {
                 match fate {
                     Fate::Applied => return Ok(Claim::Taken(epoch)),
                     Fate::Refused => {}
-                    Fate::Unknown(error) => self.again(until, error).await?,
+                    // As the real one: was it taken from us, once it was ours?
+                    Fate::Unknown(error) => {
+                        self.again(until, error).await?;
+                        unsure = true;
+                    }
                 }
             }
         };
@@ -158,10 +176,7 @@ impl NodeStore {
         if Instant::now() >= until {
             return Err(error);
         }
-        // The store's own random back-off, in virtual time: without it two who are at it meet again
-        // and again, as proposers of Paxos do.
-        let pause = self.quorum.world.throw(|dice| dice.u64(1..=30));
-        sleep(Duration::from_millis(pause)).await;
+        // Its timeout has passed already: whoever else is at it had time to finish.
         Ok(())
     }
 
