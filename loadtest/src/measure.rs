@@ -78,21 +78,17 @@ impl Setting {
         .await
     }
 
-    fn room(number: usize) -> String {
-        format!("probe-{number}")
+    /// Opens rooms and starts a prober in each.
+    async fn probe(&self, cluster: &Cluster) -> Result<Vec<Prober>> {
+        let rooms = open(cluster, self.rooms).await?;
+        self.probe_in(cluster, rooms).await
     }
 
-    /// Opens the rooms and starts a prober in each, on the gateways in turn.
-    async fn probe(&self, cluster: &Cluster) -> Result<Vec<Prober>> {
+    /// Starts a prober in each of the rooms, on the gateways in turn.
+    async fn probe_in(&self, cluster: &Cluster, rooms: Vec<String>) -> Result<Vec<Prober>> {
         let gateways = cluster.addresses();
-        let (opener, _incoming) =
-            Client::connect(&ConnectOptions::named(&gateways[0], "opener")).await?;
         let mut probers = Vec::new();
-        for number in 0..self.rooms {
-            let room = Self::room(number);
-            opener
-                .create(command::create_group(&room, true, &[], "open"))
-                .await?;
+        for (number, room) in rooms.into_iter().enumerate() {
             let mut gateways = gateways.clone();
             let first = number % gateways.len();
             gateways.rotate_left(first);
@@ -111,6 +107,21 @@ impl Setting {
         }
         Ok(probers)
     }
+}
+
+/// Opens so many rooms; their names.
+async fn open(cluster: &Cluster, count: usize) -> Result<Vec<String>> {
+    let options = ConnectOptions::named(&cluster.addresses()[0], "opener");
+    let (opener, _incoming) = Client::connect(&options).await?;
+    let mut rooms = Vec::new();
+    for number in 0..count {
+        let room = format!("probe-{number}");
+        opener
+            .create(command::create_group(&room, true, &[], "open"))
+            .await?;
+        rooms.push(room);
+    }
+    Ok(rooms)
 }
 
 /// Waits until no shard has moved for longer than a move hesitates.

@@ -5,20 +5,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK, Measured, Prober, Setting, at_rest, millis, verify};
-use crate::{histogram::Histogram, limits::CLUSTER_READY_DEADLINE};
+use super::{LOOK, Measured, Prober, Setting, at_rest, millis, open, verify};
+use crate::{
+    client::{Client, ConnectOptions},
+    cluster::Cluster,
+    histogram::Histogram,
+    limits::CLUSTER_READY_DEADLINE,
+};
 
 /// How many of the longest pauses are told one by one.
 const LONGEST_NAMED: usize = 5;
 
-/// Adds a fourth node and stops it again until so many probed rooms have moved, and measures from
-/// the last ack of the old owner to the first of the new one. The probers' own pace is part of it.
+/// Rooms opened for each that is wanted: a fourth node gets about a quarter of them.
+const OPENED_FOR_EACH: usize = 8;
+
+/// Stops a fourth node and starts it again until the rooms that are its have moved so many times,
+/// and measures from the last ack of the old owner to the first of the new one. The probers' own
+/// pace is part of it.
 ///
 /// # Errors
 /// Rooms do not move, or an acknowledged message is not in history.
 pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
     let mut cluster = setting.cluster(3, 2).await?;
-    let probers = setting.probe(&cluster).await?;
+    let rooms = rooms_of_a_fourth(&mut cluster, setting.rooms).await?;
+    let probers = setting.probe_in(&cluster, rooms).await?;
     let (mut pauses, mut joins, mut leaves) = <(Histogram, Histogram, Histogram)>::default();
     let (mut refused, mut unknown, mut changes) = (0, 0, 0);
     let mut longest = Vec::new();
@@ -28,19 +38,13 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
         changes += 1;
         ensure!(changes <= wanted, "rooms do not move");
         let before: Vec<usize> = probers.iter().map(Prober::count).collect();
-        let moved = match cluster.nodes.get_mut(3) {
-            None => {
-                cluster.add_node().await?;
-                &mut joins
-            }
-            Some(fourth) if fourth.runs() => {
-                fourth.stop().await?;
-                &mut leaves
-            }
-            Some(fourth) => {
-                fourth.restart().await?;
-                &mut joins
-            }
+        let fourth = &mut cluster.nodes[3];
+        let moved = if fourth.runs() {
+            fourth.stop().await?;
+            &mut leaves
+        } else {
+            fourth.restart().await?;
+            &mut joins
         };
         at_rest(&cluster).await?;
         let began = Instant::now();
@@ -85,6 +89,39 @@ pub async fn moves(setting: &Setting, wanted: usize) -> Result<Measured> {
             format!("{acks} acks, all of them in history once"),
         ],
     })
+}
+
+/// Adds a fourth node, and gives so many rooms that moved to it.
+async fn rooms_of_a_fourth(cluster: &mut Cluster, wanted: usize) -> Result<Vec<String>> {
+    let rooms = open(cluster, wanted * OPENED_FOR_EACH).await?;
+    let before = epochs(cluster, &rooms, "before").await?;
+    cluster.add_node().await?;
+    at_rest(cluster).await?;
+    let after = epochs(cluster, &rooms, "after").await?;
+    let both = before.iter().zip(&after);
+    let mut moved = Vec::new();
+    for (room, (before, after)) in rooms.into_iter().zip(both) {
+        if before < after && moved.len() < wanted {
+            moved.push(room);
+        }
+    }
+    ensure!(
+        moved.len() == wanted,
+        "only {} of {wanted} rooms moved to a fourth node",
+        moved.len()
+    );
+    Ok(moved)
+}
+
+/// Under which epoch each room takes a message.
+async fn epochs(cluster: &Cluster, rooms: &[String], text: &str) -> Result<Vec<u64>> {
+    let options = ConnectOptions::named(&cluster.addresses()[0], "opener");
+    let (client, _incoming) = Client::connect(&options).await?;
+    let mut epochs = Vec::new();
+    for room in rooms {
+        epochs.push(client.send(room, text, text).await?.epoch);
+    }
+    Ok(epochs)
 }
 
 /// For who looks up in the nodes' logs what happened: `hh:mm:ss.mmm` in UTC.
