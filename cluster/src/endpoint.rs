@@ -51,6 +51,13 @@ impl EndpointId {
             .find(|known| known.as_str() == role)
     }
 
+    /// Of which run; `None` for a name read from the bus that tells none.
+    #[must_use]
+    pub fn incarnation(&self) -> Option<u64> {
+        let (_, run) = self.0.split_once('-')?;
+        u64::from_str_radix(run, 16).ok()
+    }
+
     /// The name; also the subject of its inbox.
     #[must_use]
     pub fn as_str(&self) -> &str {

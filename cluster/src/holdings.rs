@@ -4,11 +4,11 @@
 //! [`Change`]s that [`Holdings::next`] yields. The database and [`Membership`] are dealt with here.
 //!
 //! ```text
-//!            expected                taken                        close             released
-//!  Vacant ────────────► Expected ──► Taking ──► Held ─────────────────────► Closing ────────► Vacant
-//!    │                                ▲  ▲       │ ▲                          │
-//!    └────────────── take ────────────┘  └───────┘ └────────── admit ─────────┘
-//!                                          renew
+//!            expected               given                        close        released or given
+//!  Vacant ────────────► Expected ─────────────► Held ─────────────────────► Closing ────────► Vacant
+//!    │                                           ▲ ▲                          │
+//!    └────────────────► Taking ──────────────────┘ └────────── admit ─────────┘
+//!            take                  taken
 //! ```
 //! All changes of state happen in the host's own task, so the order of what it is told is the order
 //! of what happened. Alone ([`Ownership::Alone`]) the same runs without membership: a shard is
@@ -35,7 +35,7 @@ use self::desk::{Desk, Ended};
 pub use self::{
     parking::Parking,
     place::{Change, Held, Place},
-    registry::{ShardRegistry, TakenFrom, Taking},
+    registry::{Releasing, ShardRegistry, TakenFrom, Taking},
 };
 use crate::{
     endpoint::EndpointId,
@@ -244,17 +244,23 @@ impl Holdings {
                 from,
                 taking,
             }) => self.take_ended(shard, from, taking),
-            Event::Ended(Ended::Release { shard, done }) => {
-                if done {
+            Event::Ended(Ended::Release { shard, releasing }) => match releasing {
+                Releasing::Given | Releasing::Released => {
                     let slot = self.slot(shard);
                     slot.held = None;
                     slot.closing = None;
-                    self.desk.released(shard);
-                } else {
-                    self.desk.release_failed(shard);
+                    self.desk.released(shard, releasing == Releasing::Given);
+                    None
                 }
-                None
-            }
+                Releasing::NotOurs => {
+                    self.desk.released(shard, false);
+                    Some(self.lose(shard))
+                }
+                Releasing::Failed => {
+                    self.desk.release_failed(shard);
+                    None
+                }
+            },
             Event::Ended(Ended::FenceRead { fenced }) => {
                 self.fence_asked = false;
                 if fenced {
@@ -289,28 +295,24 @@ impl Holdings {
                 self.expected.push_back((until, shard));
                 None
             }
-            Duty::Take {
-                shard,
-                from,
-                released,
-            } => {
+            Duty::Take { shard, from } => {
                 let slot = self.slot(shard);
                 slot.expected_until = None;
                 slot.taking = true;
-                let from = match (from, released) {
-                    (Some(dead), _) => TakenFrom::Dead(dead),
-                    (None, Some(epoch)) => TakenFrom::Released(epoch),
-                    (None, None) => TakenFrom::Nobody,
-                };
+                let from = from.map_or(TakenFrom::Nobody, TakenFrom::Dead);
                 self.desk.take(shard, from);
                 None
+            }
+            Duty::Given { shard, epoch } => {
+                self.hold(shard, epoch, true);
+                Some(Change::Taken(shard))
             }
             Duty::StopAdmitting { shard, to } => {
                 self.slot(shard).closing = Some(Closing { to, emptied: false });
                 Some(Change::Close(shard))
             }
-            Duty::Release { shard, epoch } => {
-                self.desk.release(shard, epoch);
+            Duty::Release { shard, epoch, to } => {
+                self.desk.release(shard, epoch, to);
                 None
             }
             Duty::Admit { shard } => {
@@ -328,16 +330,7 @@ impl Holdings {
         match taking {
             Taking::Taken(epoch) => {
                 slot.taking = false;
-                slot.held = Some(Held {
-                    epoch,
-                    after_release: matches!(from, TakenFrom::Nobody | TakenFrom::Released(_)),
-                });
-                slot.known = slot.known.max(epoch);
-                tracing::debug!(
-                    shard.number = shard.number(),
-                    shard.epoch = epoch.0,
-                    "shard taken"
-                );
+                self.hold(shard, epoch, from == TakenFrom::Nobody);
                 self.desk.taken(shard, epoch);
                 self.finish_closing(shard);
                 Some(Change::Taken(shard))
@@ -365,6 +358,21 @@ impl Holdings {
                 Some(Change::NotTaken(shard))
             }
         }
+    }
+
+    fn hold(&mut self, shard: Shard, epoch: Epoch, after_release: bool) {
+        let slot = self.slot(shard);
+        slot.expected_until = None;
+        slot.held = Some(Held {
+            epoch,
+            after_release,
+        });
+        slot.known = slot.known.max(epoch);
+        tracing::debug!(
+            shard.number = shard.number(),
+            shard.epoch = epoch.0,
+            "shard taken"
+        );
     }
 
     fn lose(&mut self, shard: Shard) -> Change {

@@ -85,8 +85,8 @@ pub const MOVE_AFTER: Duration = Duration::from_secs(5);
 pub const MOVES_MAX: usize = 2;
 /// The same for a node that leaves.
 pub const MOVES_LEAVING_MAX: usize = 8;
-/// Moves of one role of a node begin this far apart. Each costs the database two lightweight
-/// transactions, and a busy room that moves waits behind those of all others: with as many under
+/// Moves of one role of a node begin this far apart. Each costs the database a lightweight
+/// transaction, and a busy room that moves waits behind those of all others: with as many under
 /// way as the database could take, its pause was three times as long (docs/reliability.md).
 pub const MOVE_SPACING: Duration = Duration::from_millis(90);
 /// The same for a node that leaves: it has a grace period to keep.
@@ -95,6 +95,9 @@ pub const MOVE_SPACING_LEAVING: Duration = Duration::from_millis(20);
 pub const OFFER_REPEAT: Duration = Duration::from_millis(250);
 /// An offer without answer is withdrawn after this long.
 pub const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Shards of one role that a node lets come at once. With all that are offered together, those of
+/// three nodes at the same moment, a busy room waited for the others' transactions and waking.
+pub const PROMISED_MAX: usize = 1;
 /// Taking or releasing a shard is tried again after this long.
 pub const DUTY_RETRY: Duration = Duration::from_millis(500);
 /// Who is dead and has no row is remembered this long; without a table, who is silent.

@@ -22,7 +22,7 @@ mod view;
 
 pub use beat::{Beat, Claims, NODE_NAME_BYTES_MAX, NodeState};
 pub use hand_over::{HandOver, Step};
-pub use keeper::Duty;
+pub use keeper::{Duty, Successor};
 pub use member::Told;
 pub use observer::Life;
 pub use ports::{Liveness, LivenessError, LivenessRow, MembershipConfig, MembershipPorts};

@@ -120,7 +120,9 @@ pub(crate) fn duty(duty: &Duty) {
         Duty::Take { from: Some(_), .. } => "take_over",
         Duty::Expect { .. } => "expect",
         Duty::StopAdmitting { .. } => "stop_admitting",
-        Duty::Release { .. } => "release",
+        Duty::Release { to: None, .. } => "release",
+        Duty::Release { to: Some(_), .. } => "give",
+        Duty::Given { .. } => "given",
         Duty::Admit { .. } => "admit",
         Duty::Lost { .. } => "lost",
     };

@@ -72,13 +72,14 @@ macro_rules! store_contract {
             ownership::epoch_list_is_never_replaced_by_another
             ownership::shard_epochs_ascend_and_fence_the_former_owner
             ownership::free_shard_is_taken_from_nobody
-            ownership::shard_told_to_be_released_is_taken_only_if_it_is
             ownership::shard_of_another_is_refused_and_nobody_is_fenced
             ownership::shard_taken_from_its_dead_owner_fences_that_one
             ownership::second_shard_of_a_dead_owner_is_taken_too
             ownership::shard_taken_again_by_its_owner_fences_nobody
             ownership::released_shard_is_free_and_keeps_its_epoch
             ownership::release_of_what_one_does_not_own_does_nothing
+            ownership::given_shard_is_the_next_owners_under_the_next_epoch
+            ownership::gift_of_what_one_does_not_own_does_nothing
             ownership::two_takers_of_a_free_shard_one_wins_and_neither_is_fenced
             ownership::two_takers_from_a_dead_owner_one_wins_and_neither_is_fenced
             ownership::presence_is_apart_from_rooms_and_fences_nobody

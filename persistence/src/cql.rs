@@ -294,7 +294,22 @@ impl Store for CqlStore {
     ) -> Result<(), StoreError> {
         let open = self.calls().await?;
         let owner = Owner { incarnation, epoch };
-        open.release_shard((kind, shard), owner).await
+        open.hand_over((kind, shard), owner, ("", owner.released()))
+            .await
+            .map(drop)
+    }
+
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError> {
+        let open = self.calls().await?;
+        open.hand_over((kind, shard), owner, (node, owner.given(next)))
+            .await
     }
 
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {

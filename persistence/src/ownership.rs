@@ -3,8 +3,9 @@
 //! ```text
 //!             take (larger epoch)            take, from its owner (fenced first)
 //!   nobody ─────────────────────► owner A ─────────────────────────────────────► owner B
-//!      ▲                             │ release                                      │
-//!      └─────────────────────────────┴──────────────────────────────────────────────┘
+//!      ▲                             │  │            give (larger epoch)            ▲ │
+//!      │                             │  └───────────────────────────────────────────┘ │
+//!      └─────────────────────────────┴─ release ──────────────────────────────────────┘
 //! ```
 
 use rookery_proto::ids::Epoch;
@@ -47,9 +48,6 @@ impl ShardKind {
 pub enum TakeFrom {
     /// Only if nobody has it: never taken, or released.
     Nobody,
-    /// The same, by who was told that it was released under this epoch. Where that is right its
-    /// row need not be read before; nothing rests on it.
-    Released(Epoch),
     /// From this incarnation too (dead, or this very one): it is fenced unless it is the taker.
     Owner(Incarnation),
     /// From whoever has it: only where nobody else can live (embedded).
@@ -79,6 +77,26 @@ pub struct Owner {
     pub epoch: Epoch,
 }
 
+impl Owner {
+    /// What the row becomes when its owner gives the shard back.
+    #[must_use]
+    pub fn released(self) -> Self {
+        Self {
+            incarnation: Incarnation::NOBODY,
+            epoch: self.epoch,
+        }
+    }
+
+    /// What the row becomes when its owner gives the shard to another.
+    #[must_use]
+    pub fn given(self, next: Incarnation) -> Self {
+        Self {
+            incarnation: next,
+            epoch: Epoch(self.epoch.0 + 1),
+        }
+    }
+}
+
 /// What a taker has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -106,7 +124,7 @@ pub fn decide(row: Option<Owner>, kind: ShardKind, taker: Incarnation, from: Tak
     let other = owner.incarnation;
     let free = other == Incarnation::NOBODY || other == taker;
     let given = match from {
-        TakeFrom::Nobody | TakeFrom::Released(_) => free,
+        TakeFrom::Nobody => free,
         TakeFrom::Owner(from) => free || other == from,
         TakeFrom::Anyone => true,
     };
@@ -144,16 +162,12 @@ mod tests {
         };
         let refused = Step::Refuse(row(OTHER).expect("made above"));
         let (owner, anyone) = (TakeFrom::Owner, TakeFrom::Anyone);
-        let released = |epoch| TakeFrom::Released(Epoch(epoch));
         for (row, from, step) in [
             (None, TakeFrom::Nobody, free(1)),
             (None, owner(OTHER), free(1)),
             (None, anyone, free(1)),
             (row(Incarnation::NOBODY), TakeFrom::Nobody, free(5)),
             (row(Incarnation::NOBODY), owner(OTHER), free(5)),
-            (row(Incarnation::NOBODY), released(4), free(5)),
-            (row(Incarnation::NOBODY), released(9), free(5)),
-            (row(OTHER), released(4), refused),
             (row(TAKER), TakeFrom::Nobody, free(5)),
             (row(TAKER), owner(TAKER), free(5)),
             (row(TAKER), owner(OTHER), free(5)),

@@ -53,6 +53,7 @@ use self::{
 use crate::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
     SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow, limits,
+    ownership::Owner,
 };
 
 /// Where the database is, and how large it may become.
@@ -282,7 +283,7 @@ impl Store for SqliteStore {
         };
         match self.writer.write(op).await? {
             Answer::Claim(claim) => Ok(claim),
-            Answer::Done | Answer::Count(_) | Answer::Fenced(_) => {
+            Answer::Done | Answer::Count(_) | Answer::Fenced(_) | Answer::HandedOver(_) => {
                 unreachable!("taking a shard answers with a claim")
             }
         }
@@ -295,13 +296,38 @@ impl Store for SqliteStore {
         incarnation: Incarnation,
         epoch: Epoch,
     ) -> Result<(), StoreError> {
-        let op = WriteOp::ReleaseShard {
+        let owner = Owner { incarnation, epoch };
+        let op = WriteOp::HandOver {
             kind,
             shard,
-            incarnation,
-            epoch,
+            owner,
+            node: String::new(),
+            next: owner.released(),
         };
         self.writer.write(op).await.map(drop)
+    }
+
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError> {
+        let op = WriteOp::HandOver {
+            kind,
+            shard,
+            owner,
+            node: node.to_owned(),
+            next: owner.given(next),
+        };
+        match self.writer.write(op).await? {
+            Answer::HandedOver(done) => Ok(done),
+            Answer::Done | Answer::Count(_) | Answer::Fenced(_) | Answer::Claim(_) => {
+                unreachable!("giving a shard answers whether it is given")
+            }
+        }
     }
 
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {
@@ -331,7 +357,7 @@ impl Store for SqliteStore {
         let op = WriteOp::CommitAs(incarnation, Arc::clone(group));
         match self.writer.write(op).await? {
             Answer::Fenced(fenced) => Ok(Some(fenced)),
-            Answer::Done | Answer::Count(_) | Answer::Claim(_) => {
+            Answer::Done | Answer::Count(_) | Answer::Claim(_) | Answer::HandedOver(_) => {
                 unreachable!("a commit as somebody answers with the fence")
             }
         }
@@ -493,7 +519,7 @@ impl Store for SqliteStore {
         let op = WriteOp::ExpireSentIds { before_ms, limit };
         match self.writer.write(op).await? {
             Answer::Count(count) => Ok(count),
-            Answer::Done | Answer::Claim(_) | Answer::Fenced(_) => {
+            Answer::Done | Answer::Claim(_) | Answer::Fenced(_) | Answer::HandedOver(_) => {
                 unreachable!("expiry answers with a count")
             }
         }

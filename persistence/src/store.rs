@@ -10,7 +10,7 @@ use rookery_proto::{
 
 use crate::{
     epochs::EpochList,
-    ownership::{Claim, Incarnation, ShardKind, TakeFrom},
+    ownership::{Claim, Incarnation, Owner, ShardKind, TakeFrom},
     rows::{
         CursorRow, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite, SentRow, UserRoomRow, UserRow,
     },
@@ -105,6 +105,18 @@ pub trait Store: Send + Sync + 'static {
         incarnation: Incarnation,
         epoch: Epoch,
     ) -> Result<(), StoreError>;
+
+    /// Gives a shard to another, which has it then under the next epoch, with nobody fenced. False,
+    /// and nothing is done, when that owner does not own it under that epoch; true again when
+    /// repeated, while the other has it so.
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError>;
 
     /// Whether this incarnation has been fenced (or was never registered).
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError>;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rookery_cluster::holdings::{ShardRegistry, TakenFrom, Taking};
-use rookery_persistence::{Claim, Incarnation, ShardKind, Store, TakeFrom};
+use rookery_cluster::{
+    holdings::{Releasing, ShardRegistry, TakenFrom, Taking},
+    membership::Successor,
+};
+use rookery_persistence::{Claim, Incarnation, ShardKind, Store, TakeFrom, ownership::Owner};
 use rookery_proto::{errors::chain, ids::Epoch, shard::Shard};
 
 /// The shards of users, for one incarnation. Nothing acknowledged rests on them, so nobody is
@@ -20,7 +23,6 @@ impl ShardRegistry for UserShards {
     async fn take(&self, shard: Shard, from: TakenFrom) -> Taking {
         let from = match from {
             TakenFrom::Nobody => TakeFrom::Nobody,
-            TakenFrom::Released(epoch) => TakeFrom::Released(epoch),
             TakenFrom::Dead(incarnation) => TakeFrom::Owner(Incarnation(incarnation)),
             TakenFrom::Ourselves => TakeFrom::Owner(self.incarnation),
             TakenFrom::Anyone => return Taking::Taken(Epoch(1)),
@@ -40,13 +42,26 @@ impl ShardRegistry for UserShards {
         }
     }
 
-    async fn release(&self, shard: Shard, epoch: Epoch) -> bool {
-        let (kind, own) = (ShardKind::Presence, self.incarnation);
-        let released = self.store.release_shard(kind, shard, own, epoch).await;
-        if let Err(error) = &released {
-            tracing::warn!(shard.id = %shard, error = %chain(error), "shard not released");
-        }
-        released.is_ok()
+    async fn release(&self, shard: Shard, epoch: Epoch, to: Option<Successor>) -> Releasing {
+        let (kind, incarnation) = (ShardKind::Presence, self.incarnation);
+        let released = match to {
+            Some(next) => {
+                let (owner, to) = (Owner { incarnation, epoch }, Incarnation(next.incarnation));
+                let given = self.store.give_shard(kind, shard, owner, &next.node, to);
+                given.await.map(|given| match given {
+                    true => Releasing::Given,
+                    false => Releasing::NotOurs,
+                })
+            }
+            None => {
+                let released = self.store.release_shard(kind, shard, incarnation, epoch);
+                released.await.map(|()| Releasing::Released)
+            }
+        };
+        released.unwrap_or_else(|error| {
+            tracing::warn!(shard.id = %shard, error = %chain(&error), "shard not released");
+            Releasing::Failed
+        })
     }
 
     async fn is_fenced(&self) -> bool {

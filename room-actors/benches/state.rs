@@ -18,7 +18,7 @@ use rookery_cluster::{
 use rookery_persistence::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
     SentRow, ShardKind, SqliteConfig, SqliteStore, Store, StoreError, TakeFrom, UserRoomRow,
-    UserRow,
+    UserRow, ownership::Owner,
 };
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -347,6 +347,16 @@ impl Store for Recorder {
         epoch: Epoch,
     ) -> Result<(), StoreError> {
         pass!(self.release_shard(kind, shard, run, epoch) or ())
+    }
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError> {
+        pass!(self.give_shard(kind, shard, owner, node, next) or true)
     }
     async fn is_fenced(&self, run: Incarnation) -> Result<bool, StoreError> {
         pass!(self.is_fenced(run) or false)

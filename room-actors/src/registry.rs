@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rookery_cluster::holdings::{ShardRegistry, TakenFrom, Taking};
-use rookery_persistence::{Claim, Incarnation, ShardKind, Store, TakeFrom};
+use rookery_cluster::{
+    holdings::{Releasing, ShardRegistry, TakenFrom, Taking},
+    membership::Successor,
+};
+use rookery_persistence::{Claim, Incarnation, ShardKind, Store, TakeFrom, ownership::Owner};
 use rookery_proto::{errors::chain, ids::Epoch, shard::Shard};
 
 /// The shards of rooms, for one incarnation.
@@ -19,7 +22,6 @@ impl ShardRegistry for RoomShards {
     async fn take(&self, shard: Shard, from: TakenFrom) -> Taking {
         let from = match from {
             TakenFrom::Nobody => TakeFrom::Nobody,
-            TakenFrom::Released(epoch) => TakeFrom::Released(epoch),
             TakenFrom::Dead(incarnation) => TakeFrom::Owner(Incarnation(incarnation)),
             TakenFrom::Ourselves => TakeFrom::Owner(self.incarnation),
             TakenFrom::Anyone => TakeFrom::Anyone,
@@ -42,16 +44,26 @@ impl ShardRegistry for RoomShards {
         }
     }
 
-    async fn release(&self, shard: Shard, epoch: Epoch) -> bool {
-        let released = self
-            .store
-            .release_shard(ShardKind::Rooms, shard, self.incarnation, epoch)
-            .await;
-        if let Err(error) = &released {
-            let error = chain(error);
-            tracing::warn!(shard.number = shard.number(), error, "shard not released");
-        }
-        released.is_ok()
+    async fn release(&self, shard: Shard, epoch: Epoch, to: Option<Successor>) -> Releasing {
+        let (kind, incarnation) = (ShardKind::Rooms, self.incarnation);
+        let released = match to {
+            Some(next) => {
+                let (owner, to) = (Owner { incarnation, epoch }, Incarnation(next.incarnation));
+                let given = self.store.give_shard(kind, shard, owner, &next.node, to);
+                given.await.map(|given| match given {
+                    true => Releasing::Given,
+                    false => Releasing::NotOurs,
+                })
+            }
+            None => {
+                let released = self.store.release_shard(kind, shard, incarnation, epoch);
+                released.await.map(|()| Releasing::Released)
+            }
+        };
+        released.unwrap_or_else(|error| {
+            tracing::warn!(shard.number = shard.number(), error = %chain(&error), "shard not released");
+            Releasing::Failed
+        })
     }
 
     async fn is_fenced(&self) -> bool {

@@ -1,11 +1,11 @@
-//! A node's part in planned moves, at the driver's word: stop admitting, finish, release, and the
-//! other takes from nobody. Whoever is asked to take a shard takes it, also from one that lives.
+//! A node's part in planned moves, at the driver's word: stop admitting, finish, and give it to the
+//! other. Whoever is asked to take a shard takes it, also from one that lives.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use rookery_cluster::{
     EndpointId, Ownership,
-    membership::{Answer, Duty, Script, Standing},
+    membership::{Answer, Duty, Script, Standing, Successor},
     task::{TaskKind, spawn},
 };
 use rookery_proto::{ids::Epoch, shard::Shard};
@@ -25,8 +25,10 @@ const RELEASE_RETRY: Duration = Duration::from_millis(50);
 /// What the driver, or another keeper, tells one.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
-    /// Another is about to release it to this node.
+    /// Another is about to give it to this node.
     Expect(Shard),
+    /// Another has given it, under that epoch.
+    Given(Shard, Epoch),
     Take(Shard),
     GiveTo(Shard, EndpointId),
     /// Another has it, under that epoch.
@@ -38,8 +40,8 @@ pub(crate) type Orders = mpsc::UnboundedSender<Order>;
 
 struct Giving {
     to: EndpointId,
-    /// It cannot be taken back any more.
-    releasing: bool,
+    /// To whom the database is asked to give it: it cannot be taken back any more.
+    asked: Option<EndpointId>,
 }
 
 struct Keeper {
@@ -48,6 +50,8 @@ struct Keeper {
     me: EndpointId,
     script: Script,
     held: BTreeMap<Shard, Epoch>,
+    /// The newest epoch had of each.
+    newest: BTreeMap<Shard, Epoch>,
     giving: BTreeMap<Shard, Giving>,
     leaves: bool,
 }
@@ -67,6 +71,7 @@ pub(crate) fn start(cluster: &Arc<Cluster>, process: &Arc<Process>, me: &Endpoin
         me: me.clone(),
         script,
         held: BTreeMap::new(),
+        newest: BTreeMap::new(),
         giving: BTreeMap::new(),
         leaves: false,
     };
@@ -101,7 +106,7 @@ impl Keeper {
         match order {
             Order::Expect(shard) => self.script.ask(Duty::Expect { shard }),
             Order::Take(shard) => match self.giving.get_mut(&shard) {
-                Some(giving) if giving.releasing => giving.to = self.me.clone(),
+                Some(giving) if giving.asked.is_some() => giving.to = self.me.clone(),
                 Some(_) => {
                     self.giving.remove(&shard);
                     self.script.ask(Duty::Admit { shard });
@@ -109,6 +114,14 @@ impl Keeper {
                 None if self.held.contains_key(&shard) => {}
                 None => self.script.ask(take(shard, None)),
             },
+            Order::Given(shard, epoch) => {
+                let new = self.newest.get(&shard).is_none_or(|had| *had < epoch);
+                if new && !self.held.contains_key(&shard) {
+                    self.hold(shard, epoch);
+                    self.cluster.taken(shard, epoch, &self.me);
+                    self.script.ask(Duty::Given { shard, epoch });
+                }
+            }
             Order::GiveTo(shard, to) => self.give(shard, to),
             Order::Lose(shard, epoch) => {
                 if self.held.get(&shard).is_some_and(|held| *held < epoch) {
@@ -142,15 +155,12 @@ impl Keeper {
             shard,
             to: Some(to.clone()),
         });
-        let releasing = false;
-        self.giving.insert(shard, Giving { to, releasing });
+        self.giving.insert(shard, Giving { to, asked: None });
     }
 
     async fn heed(&mut self, answer: Answer) {
         match answer {
-            Answer::Taken(shard, epoch) => {
-                self.held.insert(shard, epoch);
-            }
+            Answer::Taken(shard, epoch) => self.hold(shard, epoch),
             Answer::TakeRefused(shard, owner) => {
                 // Another lives, and is replaced nevertheless: while that is still wanted.
                 if self.is_mine(shard) {
@@ -162,12 +172,17 @@ impl Keeper {
                 sleep(RELEASE_RETRY).await;
                 self.release(shard);
             }
-            Answer::Released(shard) => {
-                self.held.remove(&shard);
-                if let Some(Giving { to, .. }) = self.giving.remove(&shard) {
+            Answer::Released(shard, given) => {
+                let held = self.held.remove(&shard);
+                let giving = self.giving.remove(&shard);
+                if let (Some(Giving { to, asked }), Some(epoch)) = (giving, held) {
                     self.cluster
                         .world
-                        .say(|| format!("{} has released {shard} to {to}", self.me));
+                        .say(|| format!("{} has given {shard} to {asked:?}: {given}", self.me));
+                    if let (Some(asked), true) = (asked, given) {
+                        let epoch = Epoch(epoch.0 + 1);
+                        self.cluster.order(&asked, Order::Given(shard, epoch));
+                    }
                     self.cluster.assign(shard, &to);
                 }
             }
@@ -184,17 +199,28 @@ impl Keeper {
 
     fn release(&mut self, shard: Shard) {
         if let (Some(giving), Some(epoch)) = (self.giving.get_mut(&shard), self.held.get(&shard)) {
-            giving.releasing = true;
-            let epoch = *epoch;
-            self.script.ask(Duty::Release { shard, epoch });
+            // Asked again, it is asked the same.
+            let asked = giving.asked.get_or_insert_with(|| giving.to.clone());
+            let (epoch, to) = (*epoch, successor(asked));
+            self.script.ask(Duty::Release { shard, epoch, to });
         }
+    }
+
+    fn hold(&mut self, shard: Shard, epoch: Epoch) {
+        self.held.insert(shard, epoch);
+        let newest = self.newest.entry(shard).or_default();
+        *newest = epoch.max(*newest);
     }
 }
 
 fn take(shard: Shard, from: Option<u64>) -> Duty {
-    Duty::Take {
-        shard,
-        from,
-        released: None,
-    }
+    Duty::Take { shard, from }
+}
+
+fn successor(to: &EndpointId) -> Option<Successor> {
+    let incarnation = to.incarnation()?;
+    Some(Successor {
+        node: to.to_string(),
+        incarnation,
+    })
 }

@@ -8,10 +8,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::{ShardRegistry, TakenFrom, Taking};
+use super::{Releasing, ShardRegistry, TakenFrom, Taking};
 use crate::{
     limits::{DUTY_RETRY, REGISTRY_CALLS_MAX},
-    membership::Membership,
+    membership::{Membership, Successor},
     task::{TaskKind, spawn},
 };
 
@@ -24,7 +24,7 @@ pub(super) enum Ended {
     },
     Release {
         shard: Shard,
-        done: bool,
+        releasing: Releasing,
     },
     FenceRead {
         fenced: bool,
@@ -36,7 +36,7 @@ enum Told {
     Taken(Shard, Epoch),
     TakeRefused(Shard, u64, Epoch),
     Finished(Shard),
-    Released(Shard),
+    Released(Shard, bool),
     ReleaseFailed(Shard),
     CommitsFailing(bool),
     Load(Load),
@@ -99,13 +99,13 @@ impl Desk {
         });
     }
 
-    pub(super) fn release(&self, shard: Shard, epoch: Epoch) {
+    pub(super) fn release(&self, shard: Shard, epoch: Epoch, to: Option<Successor>) {
         self.call(
             "shard release",
             Duration::ZERO,
             move |registry| async move {
-                let done = registry.release(shard, epoch).await;
-                Ended::Release { shard, done }
+                let releasing = registry.release(shard, epoch, to).await;
+                Ended::Release { shard, releasing }
             },
         );
     }
@@ -149,8 +149,8 @@ impl Desk {
         self.tell(Told::Finished(shard));
     }
 
-    pub(super) fn released(&self, shard: Shard) {
-        self.tell(Told::Released(shard));
+    pub(super) fn released(&self, shard: Shard, given: bool) {
+        self.tell(Told::Released(shard, given));
     }
 
     pub(super) fn release_failed(&self, shard: Shard) {
@@ -189,7 +189,7 @@ async fn answer(membership: Membership, mut answers: mpsc::UnboundedReceiver<Tol
                 membership.take_refused(shard, owner, epoch).await;
             }
             Told::Finished(shard) => membership.finished(shard).await,
-            Told::Released(shard) => membership.released(shard).await,
+            Told::Released(shard, given) => membership.released(shard, given).await,
             Told::ReleaseFailed(shard) => membership.release_failed(shard).await,
             Told::CommitsFailing(failing) => membership.commits_failing(failing).await,
             Told::Load(load) => membership.load(load).await,

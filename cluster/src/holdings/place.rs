@@ -9,8 +9,7 @@ use crate::{endpoint::EndpointId, membership::Standing};
 pub struct Held {
     /// Under this epoch.
     pub epoch: Epoch,
-    /// Nobody had it when it was taken: who had it under the epoch before released it, with
-    /// nothing in flight.
+    /// Who had it under the epoch before gave it, or released it, with nothing in flight.
     pub after_release: bool,
 }
 

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use rookery_proto::{ids::Epoch, shard::Shard};
 
+use crate::membership::Successor;
+
 /// From whom a shard is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenFrom {
     /// Only if nobody has it.
     Nobody,
-    /// The same; it is said to have been released under this epoch, which may be wrong.
-    Released(Epoch),
     /// From an incarnation that is dead.
     Dead(u64),
     /// From ourselves, under a larger epoch.
@@ -34,14 +34,27 @@ pub enum Taking {
     Failed,
 }
 
+/// How giving a shard back or away ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Releasing {
+    /// It is the next owner's.
+    Given,
+    /// It is nobody's.
+    Released,
+    /// It was not ours under that epoch; nothing was changed.
+    NotOurs,
+    /// Not known, or the database was not reached.
+    Failed,
+}
+
 /// Where it is written who has which shard. Answers in bounded time; every call may be repeated.
 #[async_trait]
 pub trait ShardRegistry: Send + Sync + 'static {
     /// Takes the shard for this incarnation.
     async fn take(&self, shard: Shard, from: TakenFrom) -> Taking;
 
-    /// Gives it to nobody, unless it is not ours under that epoch. False: not known whether.
-    async fn release(&self, shard: Shard, epoch: Epoch) -> bool;
+    /// Gives what is ours under that epoch to another, under the next epoch, or to nobody.
+    async fn release(&self, shard: Shard, epoch: Epoch, to: Option<Successor>) -> Releasing;
 
     /// Whether this incarnation is known to be fenced.
     async fn is_fenced(&self) -> bool;

@@ -16,7 +16,9 @@ use super::*;
 use crate::{
     bus::InProcessBus,
     endpoint::Role,
-    membership::{Liveness, LivenessError, LivenessRow, MembershipConfig, MembershipPorts, start},
+    membership::{
+        Liveness, LivenessError, LivenessRow, MembershipConfig, MembershipPorts, Successor, start,
+    },
 };
 
 /// Longer than anything here takes, in paused time.
@@ -60,13 +62,20 @@ impl ShardRegistry for Registrar {
         Taking::Taken(Epoch(*epoch))
     }
 
-    async fn release(&self, shard: Shard, epoch: Epoch) -> bool {
+    async fn release(&self, shard: Shard, epoch: Epoch, to: Option<Successor>) -> Releasing {
         let mut owners = self.register.owners.lock().unwrap();
         let (held, owner) = owners.entry(shard).or_default();
-        if *owner == Some(self.incarnation) && *held == epoch.0 {
-            *owner = None;
+        if (*held, *owner) != (epoch.0, Some(self.incarnation)) {
+            return Releasing::NotOurs;
         }
-        true
+        *owner = to.as_ref().map(|next| next.incarnation);
+        match to {
+            Some(_) => {
+                *held += 1;
+                Releasing::Given
+            }
+            None => Releasing::Released,
+        }
     }
 
     async fn is_fenced(&self) -> bool {

@@ -8,16 +8,16 @@ use rookery_proto::{
 
 use crate::endpoint::EndpointId;
 
-/// One step. Any may be lost: an offer is repeated, a release is also seen in a heartbeat.
+/// One step. Any may be lost: an offer is repeated, and who has given claims it no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
-    /// Who owns it, and gives.
+    /// Who owns it, and gives; or who found it given.
     pub from: EndpointId,
     /// Who takes.
     pub to: EndpointId,
     /// What moves.
     pub shard: Shard,
-    /// The giver's epoch of it.
+    /// The giver's epoch of it; of what is given, the taker's.
     pub epoch: Epoch,
     /// How far it is.
     pub step: Step,
@@ -30,8 +30,8 @@ pub enum Step {
     Offer,
     /// Taker: yes.
     Accept,
-    /// Giver: it is yours to take.
-    Released,
+    /// Giver, or who asked the database for it in vain: the database has it as yours.
+    Given,
 }
 
 impl HandOver {
@@ -46,7 +46,7 @@ impl HandOver {
             step: match self.step {
                 Step::Offer => hand_over::Step::Offer,
                 Step::Accept => hand_over::Step::Accept,
-                Step::Released => hand_over::Step::Released,
+                Step::Given => hand_over::Step::Given,
             }
             .into(),
         }
@@ -59,7 +59,7 @@ impl HandOver {
             hand_over::Step::NoStep => return None,
             hand_over::Step::Offer => Step::Offer,
             hand_over::Step::Accept => Step::Accept,
-            hand_over::Step::Released => Step::Released,
+            hand_over::Step::Given => Step::Given,
         };
         if wire.shard >= SHARD_COUNT.into() {
             return None;
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn step_comes_back_from_the_wire_unless_unsound() {
-        for step in [Step::Offer, Step::Accept, Step::Released] {
+        for step in [Step::Offer, Step::Accept, Step::Given] {
             let told = HandOver {
                 from: EndpointId::new(Role::Rooms, 1),
                 to: EndpointId::new(Role::Rooms, 2),

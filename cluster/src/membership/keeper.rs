@@ -6,9 +6,10 @@
 //!     ▲              │ failed,           ▲ ▲   withdrawn            │                  │  │
 //!     │◄─────────────┘ refused           │ └────────────────────────┘     taker gone   │  │
 //!     │                                  └─────────────────────────────────────────────┘  │
-//!     │                    released                           finished                    │
+//!     │               released or given                       finished                    │
 //!     └──────────────────────────────── Releasing ◄───────────────────────────────────────┘
 //! ```
+//! What is given to us becomes `Owned` at once: the giver changed the database for both (ADR 0010).
 //!
 //! A shard is taken when it is free: nobody who may live claims it. Then the database is asked for
 //! it *from* whoever is known to have died with it, or as nobody's; it refuses when it knows
@@ -16,6 +17,7 @@
 
 mod duty;
 mod moves;
+mod promises;
 
 use std::collections::BTreeMap;
 
@@ -31,8 +33,9 @@ use crate::{
     endpoint::EndpointId,
     limits::{DUTY_RETRY, MOVE_SPACING, MOVE_SPACING_LEAVING, MOVES_LEAVING_MAX, MOVES_MAX},
 };
-pub use duty::Duty;
-use moves::{Pace, advance};
+pub use duty::{Duty, Successor};
+use moves::{Pace, advance, release};
+use promises::Promises;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Hold {
@@ -80,6 +83,15 @@ impl Hold {
     }
 }
 
+fn accept(offer: &HandOver, outcome: &mut Outcome) {
+    let shard = offer.shard;
+    outcome.duties.push(Duty::Expect { shard });
+    outcome.say.push(HandOver {
+        step: Step::Accept,
+        ..offer.clone()
+    });
+}
+
 /// What comes of a step of the keeper.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -105,10 +117,13 @@ pub(crate) struct Keeper {
     me: EndpointId,
     incarnation: u64,
     holds: BTreeMap<Shard, Hold>,
+    /// The newest epoch had of each: a gift is told twice, or late.
+    newest: BTreeMap<Shard, Epoch>,
     /// Not to be taken before then.
     retry: BTreeMap<Shard, Instant>,
     /// When a shard was offered last.
     offered: Option<Instant>,
+    promises: Promises,
 }
 
 impl Keeper {
@@ -117,8 +132,10 @@ impl Keeper {
             me,
             incarnation,
             holds: BTreeMap::new(),
+            newest: BTreeMap::new(),
             retry: BTreeMap::new(),
             offered: None,
+            promises: Promises::default(),
         }
     }
 
@@ -128,9 +145,9 @@ impl Keeper {
         self.holds.iter().filter_map(epoch).collect()
     }
 
-    /// Whether nothing is held nor being taken.
+    /// Whether nothing is held, being taken or promised.
     pub(crate) fn is_empty(&self) -> bool {
-        self.holds.is_empty()
+        self.holds.is_empty() && self.promises.is_empty()
     }
 
     /// Looks at every shard and begins what is due.
@@ -144,11 +161,7 @@ impl Keeper {
                 let may_take = mode == Mode::Serving && is_mine && !self.retry.contains_key(&shard);
                 if may_take && view.living_owner(shard).is_none() {
                     let from = view.dead_owner(shard);
-                    outcome.duties.push(Duty::Take {
-                        shard,
-                        from,
-                        released: None,
-                    });
+                    outcome.duties.push(Duty::Take { shard, from });
                     self.holds.insert(shard, Hold::Taking);
                 }
                 continue;
@@ -175,7 +188,25 @@ impl Keeper {
         if pace.offered {
             self.offered = Some(now);
         }
+        self.accept_next(view, mode, now, &mut outcome);
         outcome
+    }
+
+    /// Accepts what has waited for its turn.
+    fn accept_next(&mut self, view: &View, mode: Mode, now: Instant, outcome: &mut Outcome) {
+        while let Some(offer) = self.promises.next(now) {
+            if self.wants(&offer, view, mode) {
+                accept(&offer, outcome);
+            } else {
+                self.promises.settled(offer.shard);
+            }
+        }
+    }
+
+    /// Whether what is offered belongs here.
+    fn wants(&self, offer: &HandOver, view: &View, mode: Mode) -> bool {
+        let free = !self.holds.contains_key(&offer.shard);
+        mode == Mode::Serving && free && view.home(offer.shard) == Some(&self.me)
     }
 
     fn pace(&self, mode: Mode, now: Instant) -> Pace {
@@ -205,13 +236,8 @@ impl Keeper {
         let shard = told.shard;
         match told.step {
             Step::Offer if told.to == self.me => {
-                let free = !self.holds.contains_key(&shard);
-                if mode == Mode::Serving && free && view.home(shard) == Some(&self.me) {
-                    outcome.duties.push(Duty::Expect { shard });
-                    outcome.say.push(HandOver {
-                        step: Step::Accept,
-                        ..told.clone()
-                    });
+                if self.wants(told, view, mode) && self.promises.offered(told, now) {
+                    accept(told, &mut outcome);
                 }
             }
             Step::Accept if told.from == self.me => {
@@ -230,25 +256,33 @@ impl Keeper {
                     self.holds.insert(shard, Hold::Closing { epoch, to });
                 }
             }
-            // Sooner than the giver's next heartbeat would show it.
-            Step::Released if told.to == self.me => {
-                let wait = self.retry.get(&shard).is_some_and(|at| now < *at);
-                if mode == Mode::Serving && !wait && !self.holds.contains_key(&shard) {
-                    outcome.duties.push(Duty::Take {
-                        shard,
-                        from: None,
-                        released: Some(told.epoch),
-                    });
-                    self.holds.insert(shard, Hold::Taking);
+            // Whatever we are about to do: it is ours. Where it is being taken, that finds out.
+            Step::Given if told.to == self.me => {
+                let new = self.newest.get(&shard).is_none_or(|had| *had < told.epoch);
+                if new && !self.holds.contains_key(&shard) {
+                    let epoch = told.epoch;
+                    outcome.duties.push(Duty::Given { shard, epoch });
+                    outcome.changed = true;
+                    self.own(shard, epoch);
                 }
             }
-            Step::Offer | Step::Accept | Step::Released => {}
+            Step::Offer | Step::Accept | Step::Given => {}
         }
         outcome
     }
 
     /// The database gave it to us, or gave us a larger epoch of it.
     pub(crate) fn taken(&mut self, shard: Shard, epoch: Epoch) -> Outcome {
+        self.own(shard, epoch);
+        Outcome {
+            changed: true,
+            ..Outcome::default()
+        }
+    }
+
+    fn own(&mut self, shard: Shard, epoch: Epoch) {
+        let newest = self.newest.entry(shard).or_default();
+        *newest = epoch.max(*newest);
         let hold = self.holds.entry(shard).or_insert(Hold::Taking);
         match hold {
             Hold::Taking => {
@@ -264,10 +298,7 @@ impl Keeper {
             | Hold::Releasing { epoch: former, .. } => *former = epoch.max(*former),
         }
         self.retry.remove(&shard);
-        Outcome {
-            changed: true,
-            ..Outcome::default()
-        }
+        self.promises.settled(shard);
     }
 
     /// The database says it is another's, or ours already.
@@ -276,17 +307,31 @@ impl Keeper {
         shard: Shard,
         owner: u64,
         epoch: Epoch,
+        view: &View,
         now: Instant,
     ) -> Outcome {
         if owner == self.incarnation {
             return self.taken(shard, epoch);
         }
         self.take_failed(shard, now);
-        Outcome::default()
+        let mut outcome = Outcome::default();
+        let owner = self.me.role().map(|role| EndpointId::new(role, owner));
+        // It may not know: it was given to it, and who gave it told it in vain.
+        if let Some(to) = owner.filter(|it| view.lives(it)) {
+            outcome.say.push(HandOver {
+                from: self.me.clone(),
+                to,
+                shard,
+                epoch,
+                step: Step::Given,
+            });
+        }
+        outcome
     }
 
     /// It is not known whether the database gave it to us: asked again later.
     pub(crate) fn take_failed(&mut self, shard: Shard, now: Instant) {
+        self.promises.settled(shard);
         if self.holds.get(&shard) == Some(&Hold::Taking) {
             self.holds.remove(&shard);
             self.retry.insert(shard, now + DUTY_RETRY);
@@ -294,11 +339,13 @@ impl Keeper {
     }
 
     /// Nothing of it is in flight any more.
-    pub(crate) fn finished(&mut self, shard: Shard) -> Outcome {
+    pub(crate) fn finished(&mut self, shard: Shard, view: &View) -> Outcome {
         let mut outcome = Outcome::default();
         if let Some(Hold::Closing { epoch, to }) = self.holds.get(&shard) {
             let (epoch, to) = (*epoch, to.clone());
-            outcome.duties.push(Duty::Release { shard, epoch });
+            outcome
+                .duties
+                .push(release(shard, epoch, to.as_ref(), view));
             let retry_at = None;
             self.holds.insert(
                 shard,
@@ -312,17 +359,17 @@ impl Keeper {
         outcome
     }
 
-    /// The database has it as nobody's.
-    pub(crate) fn released(&mut self, shard: Shard, now: Instant) -> Outcome {
+    /// It is not ours any more in the database; `given`: it is the next owner's.
+    pub(crate) fn released(&mut self, shard: Shard, given: bool, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         if let Some(Hold::Releasing { epoch, to, .. }) = self.holds.get(&shard) {
-            if let Some(to) = to {
+            if let (Some(to), true) = (to, given) {
                 outcome.say.push(HandOver {
                     from: self.me.clone(),
                     to: to.clone(),
                     shard,
-                    epoch: *epoch,
-                    step: Step::Released,
+                    epoch: Epoch(epoch.0 + 1),
+                    step: Step::Given,
                 });
             }
             outcome.changed = true;

@@ -152,6 +152,8 @@ impl Member {
                 return;
             }
             Input::Heard(Told::Beat(beat)) => return self.hear(beat, now),
+            // Nothing is given to who is fenced.
+            Input::Heard(Told::HandOver(_)) if self.standing == Standing::Fenced => return,
             Input::Heard(Told::HandOver(told)) => {
                 self.promise(&told, now);
                 let mode = self.mode(now);
@@ -175,11 +177,12 @@ impl Member {
                 if owner != self.myself.incarnation {
                     self.observer.meet(self.stranger(owner, shard, epoch), now);
                 }
-                self.keeper.take_refused(shard, owner, epoch, now)
+                self.keeper
+                    .take_refused(shard, owner, epoch, &self.view, now)
             }
             Input::TakeFailed { shard } => return self.keeper.take_failed(shard, now),
-            Input::Finished { shard } => self.keeper.finished(shard),
-            Input::Released { shard } => self.keeper.released(shard, now),
+            Input::Finished { shard } => self.keeper.finished(shard, &self.view),
+            Input::Released { shard, given } => self.keeper.released(shard, given, now),
             Input::ReleaseFailed { shard } => return self.keeper.release_failed(shard, now),
             Input::Load(load) => {
                 self.load = load;

@@ -33,8 +33,8 @@ pub enum Answer {
     TakeRefused(Shard, u64),
     /// [`Duty::StopAdmitting`] is done.
     Finished(Shard),
-    /// [`Duty::Release`] is done.
-    Released(Shard),
+    /// [`Duty::Release`] is done; whether the shard is the next owner's.
+    Released(Shard, bool),
     /// It is not known how [`Duty::Release`] ended.
     ReleaseFailed(Shard),
     /// The node wants to hand over everything.
@@ -85,7 +85,7 @@ impl Script {
                     Answer::TakeRefused(shard, owner)
                 }
                 Request::Input(Input::Finished { shard }) => Answer::Finished(shard),
-                Request::Input(Input::Released { shard }) => Answer::Released(shard),
+                Request::Input(Input::Released { shard, given }) => Answer::Released(shard, given),
                 Request::Input(Input::ReleaseFailed { shard }) => Answer::ReleaseFailed(shard),
                 Request::Input(Input::Leave) => Answer::Leaves,
                 Request::Input(_) | Request::CommitsFailing(_) | Request::Nodes(_) => continue,

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     bus::{Broadcast, BusError, Subscription},
+    endpoint::Role,
     limits::{ANNOUNCEMENTS_MAX, DUTIES_MAX, MEMBERSHIP_INBOX_MAX, MEMBERSHIP_TICK, TABLE_TIMEOUT},
     metrics,
     placement::{ClusterPlacement, Owners},
@@ -90,6 +91,11 @@ pub async fn start(
         incarnation: config.incarnation,
         has_table: ports.table.is_some(),
     };
+    // The roles of a node start together; their moves need not keep step.
+    let first_tick = match config.role {
+        Role::Gateway | Role::Rooms => Duration::ZERO,
+        Role::Presence => MEMBERSHIP_TICK / 2,
+    };
     let shell = Shell {
         member: Member::new(myself, Instant::now()),
         bus: Arc::clone(&ports.bus),
@@ -108,7 +114,7 @@ pub async fn start(
     spawn(
         TaskKind::Service,
         "membership",
-        shell.run(heard, asked, table_out),
+        shell.run(Instant::now() + first_tick, heard, asked, table_out),
     );
     let membership = Membership {
         requests,
@@ -163,9 +169,10 @@ impl Membership {
         self.tell(Input::Finished { shard }).await;
     }
 
-    /// [`Duty::Release`] succeeded.
-    pub async fn released(&self, shard: Shard) {
-        self.tell(Input::Released { shard }).await;
+    /// [`Duty::Release`] is done: the shard is not ours. `given`: it is known to be the next
+    /// owner's, under the next epoch.
+    pub async fn released(&self, shard: Shard, given: bool) {
+        self.tell(Input::Released { shard, given }).await;
     }
 
     /// It is not known how [`Duty::Release`] ended, or the database was not reached.
@@ -226,11 +233,11 @@ struct Shell {
 impl Shell {
     async fn run(
         mut self,
+        mut tick: Instant,
         mut heard: Subscription,
         mut asked: mpsc::Receiver<Request>,
         mut table_out: mpsc::Receiver<Input>,
     ) {
-        let mut tick = Instant::now();
         loop {
             let input = tokio::select! {
                 biased;

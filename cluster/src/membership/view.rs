@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     beat::NodeState,
+    keeper::Successor,
     observer::{Life, Observer},
 };
 use crate::{
@@ -119,6 +120,15 @@ impl View {
     /// Whether it is not known to be dead, and has been alive.
     pub(crate) fn lives(&self, endpoint: &EndpointId) -> bool {
         self.living.contains(endpoint)
+    }
+
+    /// As the next owner of a shard, if it may be that.
+    pub(crate) fn successor(&self, endpoint: &EndpointId) -> Option<Successor> {
+        let (node, _) = self.eligible.iter().find(|(_, it)| it == endpoint)?;
+        Some(Successor {
+            node: node.clone(),
+            incarnation: endpoint.incarnation()?,
+        })
     }
 
     /// Whether the bus carries its heartbeats to us.

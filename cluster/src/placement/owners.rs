@@ -122,22 +122,6 @@ impl Owners {
         }
     }
 
-    /// A room shard or user shard owned under this epoch was released to the endpoint.
-    pub fn promise(&mut self, shard: Shard, to: &EndpointId, epoch: Epoch) {
-        for (role, table) in [
-            (Role::Rooms, &mut self.rooms),
-            (Role::Presence, &mut self.presence),
-        ] {
-            let owner = &mut table.0[usize::from(shard.number())];
-            if to.role() == Some(role) && owner.as_ref().is_none_or(|it| it.epoch <= epoch) {
-                *owner = Some(Owner {
-                    endpoint: to.clone(),
-                    epoch,
-                });
-            }
-        }
-    }
-
     fn entry(&self, role: Role, shard: Shard) -> Option<&Owner> {
         let table = match role {
             Role::Rooms => &self.rooms,
@@ -187,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn higher_epoch_wins_and_a_promise_yields_to_the_new_owner() {
+    fn higher_epoch_wins() {
         let shard = Shard::of("general");
         let [one, two] = [1, 2].map(|it| EndpointId::new(Role::Rooms, it));
         let mut owners = Owners::default();
@@ -197,11 +181,8 @@ mod tests {
         assert_eq!(owners.owner(Role::Rooms, shard), Some(&two));
         assert_eq!(owners.owner(Role::Presence, shard), None);
         assert_eq!(owners.owner(Role::Gateway, shard), None);
-        owners.promise(shard, &one, Epoch(5));
+        owners.claim(Role::Rooms, &one, &Claims::from([(shard, Epoch(6))]));
         assert_eq!(owners.owner(Role::Rooms, shard), Some(&one));
-        owners.claim(Role::Rooms, &two, &Claims::from([(shard, Epoch(7))]));
-        owners.promise(shard, &one, Epoch(5));
-        assert_eq!(owners.owner(Role::Rooms, shard), Some(&two));
-        assert_eq!(owners.epoch(Role::Rooms, shard), Some(Epoch(7)));
+        assert_eq!(owners.epoch(Role::Rooms, shard), Some(Epoch(6)));
     }
 }

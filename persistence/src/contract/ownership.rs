@@ -16,6 +16,7 @@ use crate::{
     Claim, EpochList, Incarnation,
     ShardKind::{self, Presence, Rooms},
     Store, StoreError, TakeFrom,
+    ownership::Owner,
 };
 
 /// Takes a shard that cannot be refused.
@@ -112,32 +113,6 @@ pub async fn free_shard_is_taken_from_nobody(store: Arc<dyn Store>) -> CaseResul
     let [owner] = registered(&*store).await?;
     let first = take(&*store, Rooms, shard, owner, TakeFrom::Nobody).await?;
     assert!(first > Epoch(1), "{first} after one that was released");
-    Ok(())
-}
-
-pub async fn shard_told_to_be_released_is_taken_only_if_it_is(store: Arc<dyn Store>) -> CaseResult {
-    let shard = free_shard(&*store, Rooms, "told").await?;
-    let [former, owner, other] = registered(&*store).await?;
-    let mut epoch = take(&*store, Rooms, shard, former, TakeFrom::Nobody).await?;
-    // Right, too old, too new.
-    for told in [epoch.0, epoch.0 - 1, epoch.0 + 7] {
-        store.release_shard(Rooms, shard, former, epoch).await?;
-        store.release_shard(Rooms, shard, owner, epoch).await?;
-        let from = TakeFrom::Released(Epoch(told));
-        let next = take(&*store, Rooms, shard, owner, from).await?;
-        assert!(next > epoch, "{next} after {epoch}");
-        epoch = next;
-    }
-    for told in [epoch.0 - 1, epoch.0, epoch.0 + 1] {
-        let from = TakeFrom::Released(Epoch(told));
-        let claim = store
-            .take_shard(Rooms, shard, "node-b", other, from)
-            .await?;
-        assert_eq!(claim, Claim::Refused { owner, epoch }, "told {told}");
-    }
-    for incarnation in [former, owner] {
-        assert!(!store.is_fenced(incarnation).await?, "{incarnation:?}");
-    }
     Ok(())
 }
 
@@ -242,6 +217,69 @@ pub async fn release_of_what_one_does_not_own_does_nothing(store: Arc<dyn Store>
         .take_shard(Rooms, shard, "node-b", other, from)
         .await?;
     assert_eq!(claim, Claim::Refused { owner, epoch });
+    Ok(())
+}
+
+pub async fn given_shard_is_the_next_owners_under_the_next_epoch(
+    store: Arc<dyn Store>,
+) -> CaseResult {
+    for kind in ShardKind::ALL {
+        let shard = free_shard(&*store, kind, "given").await?;
+        let [giver, next, other] = registered(&*store).await?;
+        let epoch = take(&*store, kind, shard, giver, TakeFrom::Nobody).await?;
+        let given = Owner {
+            incarnation: giver,
+            epoch,
+        };
+        // The second time as after an answer that was lost.
+        for _ in 0..2 {
+            assert!(store.give_shard(kind, shard, given, "node-b", next).await?);
+        }
+        let from = TakeFrom::Nobody;
+        let claim = store.take_shard(kind, shard, "node-c", other, from).await?;
+        let (owner, epoch) = (next, Epoch(epoch.0 + 1));
+        assert_eq!(claim, Claim::Refused { owner, epoch });
+        // As who was not told does.
+        let again = take(&*store, kind, shard, next, from).await?;
+        assert_eq!(again, Epoch(epoch.0 + 1));
+        for incarnation in [giver, next, other] {
+            assert!(!store.is_fenced(incarnation).await?, "{incarnation:?}");
+        }
+    }
+    Ok(())
+}
+
+pub async fn gift_of_what_one_does_not_own_does_nothing(store: Arc<dyn Store>) -> CaseResult {
+    let shard = free_shard(&*store, Rooms, "not to give").await?;
+    let [former, owner, other] = registered(&*store).await?;
+    let old = take(&*store, Rooms, shard, former, TakeFrom::Nobody).await?;
+    let epoch = take(&*store, Rooms, shard, owner, TakeFrom::Owner(former)).await?;
+    // A former owner's, of another epoch, another's, of another kind.
+    for (kind, incarnation, epoch) in [
+        (Rooms, former, old),
+        (Rooms, owner, old),
+        (Rooms, former, epoch),
+        (Presence, owner, epoch),
+    ] {
+        let not_its = Owner { incarnation, epoch };
+        let given = store.give_shard(kind, shard, not_its, "node-b", other);
+        assert!(!given.await?, "{kind:?} {not_its:?}");
+    }
+    let from = TakeFrom::Nobody;
+    let claim = store
+        .take_shard(Rooms, shard, "node-b", other, from)
+        .await?;
+    assert_eq!(claim, Claim::Refused { owner, epoch });
+    // What it gave is not the giver's any more.
+    let its = Owner {
+        incarnation: owner,
+        epoch,
+    };
+    assert!(store.give_shard(Rooms, shard, its, "node-b", other).await?);
+    store
+        .release_shard(Rooms, shard, other, Epoch(epoch.0 + 1))
+        .await?;
+    assert!(!store.give_shard(Rooms, shard, its, "node-b", other).await?);
     Ok(())
 }
 

@@ -12,7 +12,10 @@ use super::{
     CaseResult,
     fixture::{incarnation, log_write, membership, message, room, user},
 };
-use crate::{EpochList, RoomWrite, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow};
+use crate::{
+    EpochList, RoomWrite, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow,
+    ownership::Owner,
+};
 
 pub async fn user_rooms_tell_the_newest_row_in_pages(store: Arc<dyn Store>) -> CaseResult {
     let (ada, bob) = (user(), user());
@@ -73,6 +76,8 @@ pub async fn closed_store_refuses_everything(store: Arc<dyn Store>) -> CaseResul
     store.close().await;
     let list = EpochList::default().claimed_by(Epoch(1), Offset(0));
     let (kind, shard) = (ShardKind::Rooms, Shard::of("closed"));
+    let epoch = Epoch(1);
+    let owner = Owner { incarnation, epoch };
     let answers = [
         store.register_node("node-a", incarnation).await,
         store
@@ -82,6 +87,10 @@ pub async fn closed_store_refuses_everything(store: Arc<dyn Store>) -> CaseResul
         store
             .release_shard(kind, shard, incarnation, Epoch(1))
             .await,
+        store
+            .give_shard(kind, shard, owner, "node-b", incarnation)
+            .await
+            .map(drop),
         store.is_fenced(incarnation).await.map(drop),
         store.commit(&[log_write(&room, vec![message(2, 1)])]).await,
         store.room_epochs(&room).await.map(drop),

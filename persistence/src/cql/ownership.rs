@@ -123,17 +123,9 @@ impl Open {
         let what = "take shard";
         let mut tries = Tries::new(what, self.config.ownership_timeout);
         let ((kind, number), own) = (key(shard), signed(what, taker.0)?);
-        // The transaction finds out when this plain read was behind, or what was told is not so. A
-        // refusal changes nothing that would find out, so it rests on a serial read only.
-        let mut row = match from {
-            TakeFrom::Released(epoch) => Some(Owner {
-                incarnation: Incarnation::NOBODY,
-                epoch,
-            }),
-            TakeFrom::Nobody | TakeFrom::Owner(_) | TakeFrom::Anyone => {
-                self.owner(&self.statements.shard, shard).await?
-            }
-        };
+        // The transaction finds out when this plain read was behind. A refusal changes nothing that
+        // would find out, so it rests on a serial read only.
+        let mut row = self.owner(&self.statements.shard, shard).await?;
         let mut serially = false;
         loop {
             let (fence, epoch) = match decide(row, shard.0, taker, from) {
@@ -166,7 +158,7 @@ impl Open {
                         signed(what, former.incarnation.0)?,
                     );
                     let values = (next, node, own, kind, number, last, owner);
-                    let update = &self.statements.take_shard;
+                    let update = &self.statements.change_shard;
                     self.transaction(what, update, values).await?
                 }
             };
@@ -195,28 +187,30 @@ impl Open {
         }
     }
 
-    pub(super) async fn release_shard(
+    /// Makes what its owner has nobody's or another's; whether it is that now.
+    pub(super) async fn hand_over(
         &self,
         shard: (ShardKind, Shard),
         owner: Owner,
-    ) -> Result<(), StoreError> {
-        let what = "release shard";
+        (node, next): (&str, Owner),
+    ) -> Result<bool, StoreError> {
+        let what = "hand over shard";
         let mut tries = Tries::new(what, self.config.ownership_timeout);
         let (kind, number) = key(shard);
-        let (epoch, own) = (
-            signed(what, owner.epoch.0)?,
-            signed(what, owner.incarnation.0)?,
-        );
+        let numbers = |it: Owner| Ok((signed(what, it.epoch.0)?, signed(what, it.incarnation.0)?));
+        let ((last, own), (epoch, to)) = (numbers(owner)?, numbers(next)?);
         loop {
-            let values = (kind, number, epoch, own);
-            let update = &self.statements.release_shard;
+            let values = (epoch, node, to, kind, number, last, own);
+            let update = &self.statements.change_shard;
             match self.transaction(what, update, values).await? {
-                // Refused: it was released before, or another has it.
-                Fate::Applied | Fate::Refused => return Ok(()),
+                Fate::Applied => return Ok(true),
+                // It was done before, or another has it.
+                Fate::Refused => tries.again(None).await?,
                 Fate::Unknown(error) => tries.again(Some(error)).await?,
             }
-            if self.owner_serially(&mut tries, shard).await? != Some(owner) {
-                return Ok(());
+            let row = self.owner_serially(&mut tries, shard).await?;
+            if row != Some(owner) {
+                return Ok(row == Some(next));
             }
         }
     }

@@ -110,9 +110,7 @@ statements! {
         IF fenced = false";
     insert_shard: Transaction, "INSERT INTO #.shards (kind, shard, epoch, node, incarnation)
         VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
-    take_shard: Transaction, "UPDATE #.shards SET epoch = ?, node = ?, incarnation = ?
-        WHERE kind = ? AND shard = ? IF epoch = ? AND incarnation = ?";
-    release_shard: Transaction, "UPDATE #.shards SET node = '', incarnation = 0
+    change_shard: Transaction, "UPDATE #.shards SET epoch = ?, node = ?, incarnation = ?
         WHERE kind = ? AND shard = ? IF epoch = ? AND incarnation = ?";
 }
 

@@ -33,11 +33,13 @@ pub(super) enum WriteOp {
         incarnation: Incarnation,
         from: TakeFrom,
     },
-    ReleaseShard {
+    /// The owner's row becomes nobody's, or another's.
+    HandOver {
         kind: ShardKind,
         shard: Shard,
-        incarnation: Incarnation,
-        epoch: Epoch,
+        owner: Owner,
+        node: String,
+        next: Owner,
     },
     Commit(Vec<RoomWrite>),
     /// The same, and it reads the fence of who commits.
@@ -63,7 +65,7 @@ impl WriteOp {
         match self {
             Self::RegisterNode { .. } => "register node",
             Self::TakeShard { .. } => "take shard",
-            Self::ReleaseShard { .. } => "release shard",
+            Self::HandOver { .. } => "hand over shard",
             Self::Commit(_) | Self::CommitAs(..) => "commit",
             Self::PutRoomEpochs { .. } => "put room epochs",
             Self::PutLastSeen { .. } => "put last seen",
@@ -111,6 +113,8 @@ pub(super) enum Answer {
     Claim(Claim),
     /// Whether who commits is fenced.
     Fenced(bool),
+    /// Whether the shard is whose it was to be.
+    HandedOver(bool),
 }
 
 /// Every statement of the writer, prepared for one connection.
@@ -130,7 +134,7 @@ pub(super) struct Statements<'c> {
     register: Statement<'c>,
     shard: Statement<'c>,
     put_shard: Statement<'c>,
-    release_shard: Statement<'c>,
+    hand_over: Statement<'c>,
     fence: Statement<'c>,
     last_seen: Statement<'c>,
     expire: Statement<'c>,
@@ -189,9 +193,9 @@ impl<'c> Statements<'c> {
                  SET epoch = excluded.epoch, node = excluded.node,
                  incarnation = excluded.incarnation",
             )?,
-            release_shard: connection.prepare(
-                "UPDATE shards SET node = '', incarnation = 0
-                 WHERE kind = ?1 AND shard = ?2 AND incarnation = ?3 AND epoch = ?4",
+            hand_over: connection.prepare(
+                "UPDATE shards SET epoch = ?1, node = ?2, incarnation = ?3
+                 WHERE kind = ?4 AND shard = ?5 AND epoch = ?6 AND incarnation = ?7",
             )?,
             fence: connection.prepare(
                 "INSERT INTO nodes (incarnation, node, fenced) VALUES (?1, '', 1)
@@ -239,16 +243,24 @@ impl<'c> Statements<'c> {
             } => self
                 .take_shard(*kind, *shard, node, *incarnation, *from)
                 .map(Answer::Claim),
-            WriteOp::ReleaseShard {
+            WriteOp::HandOver {
                 kind,
                 shard,
-                incarnation,
-                epoch,
+                owner,
+                node,
+                next,
             } => {
-                let (owner, epoch) = (int(incarnation.0)?, int(epoch.0)?);
-                self.release_shard
-                    .execute(params![*kind as u8, shard.number(), owner, epoch])?;
-                Ok(Answer::Done)
+                let key = (*kind as u8, shard.number());
+                self.hand_over.execute(params![
+                    int(next.epoch.0)?,
+                    node,
+                    int(next.incarnation.0)?,
+                    key.0,
+                    key.1,
+                    int(owner.epoch.0)?,
+                    int(owner.incarnation.0)?,
+                ])?;
+                Ok(Answer::HandedOver(self.owner(key)? == Some(*next)))
             }
             WriteOp::Commit(group) => {
                 self.room_writes(group)?;
@@ -386,6 +398,16 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
+    fn owner(&mut self, key: (u8, u16)) -> rusqlite::Result<Option<Owner>> {
+        let row = self.shard.query_row(key, |row| {
+            Ok(Owner {
+                epoch: Epoch(number(row, 0)?),
+                incarnation: Incarnation(number(row, 1)?),
+            })
+        });
+        row.optional()
+    }
+
     fn take_shard(
         &mut self,
         kind: ShardKind,
@@ -395,16 +417,7 @@ impl<'c> Statements<'c> {
         from: TakeFrom,
     ) -> Result<Claim, WriteError> {
         let key = (kind as u8, shard.number());
-        let row = self
-            .shard
-            .query_row(key, |row| {
-                Ok(Owner {
-                    epoch: Epoch(number(row, 0)?),
-                    incarnation: Incarnation(number(row, 1)?),
-                })
-            })
-            .optional()?;
-        match decide(row, kind, taker, from) {
+        match decide(self.owner(key)?, kind, taker, from) {
             Step::Refuse(Owner { incarnation, epoch }) => Ok(Claim::Refused {
                 owner: incarnation,
                 epoch,

@@ -19,7 +19,7 @@ use rookery_cluster::{
 use rookery_persistence::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
     SentRow, ShardKind, SqliteConfig, SqliteStore, Store, StoreError, TakeFrom, UserRoomRow,
-    UserRow,
+    UserRow, ownership::Owner,
 };
 use rookery_presence::{
     PresenceConfig, PresenceNode, PresencePorts, PushEvent, PushRefused, PushSink, start_with_push,
@@ -480,6 +480,21 @@ impl Store for TestStore {
     ) -> Result<(), StoreError> {
         self.call(
             move |store| async move { store.release_shard(kind, shard, incarnation, epoch).await },
+        )
+        .await
+    }
+
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError> {
+        let node = node.to_owned();
+        self.call(
+            move |store| async move { store.give_shard(kind, shard, owner, &node, next).await },
         )
         .await
     }

@@ -570,10 +570,10 @@ const NAME: &'static str = "Load";
 const PACKAGE: &'static str = "rookery.link.v1";
 fn full_name() -> ::prost::alloc::string::String { "rookery.link.v1.Load".into() }fn type_url() -> ::prost::alloc::string::String { "/rookery.link.v1.Load".into() }}
 /// One step of moving a shard between two live nodes. Any step may be lost: the giver repeats its
-/// offer, and a released shard is seen in its heartbeat.
+/// offer, and a given shard is no longer in its heartbeat.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HandOver {
-    /// Endpoint of the owner, which gives.
+    /// Endpoint of the owner, which gives; of a given shard also of who found it in the database.
     #[prost(string, tag = "1")]
     pub from: ::prost::alloc::string::String,
     /// Endpoint of the next owner, which takes.
@@ -581,7 +581,7 @@ pub struct HandOver {
     pub to: ::prost::alloc::string::String,
     #[prost(uint32, tag = "3")]
     pub shard: u32,
-    /// The giver's epoch of the shard.
+    /// The giver's epoch of the shard; of a given one, the taker's.
     #[prost(uint64, tag = "4")]
     pub epoch: u64,
     #[prost(enumeration = "hand_over::Step", tag = "5")]
@@ -595,10 +595,10 @@ pub mod hand_over {
         NoStep = 0,
         /// Giver: will you take it?
         Offer = 1,
-        /// Taker: yes. The giver stops admitting, finishes and releases.
+        /// Taker: yes. The giver stops admitting, finishes and gives.
         Accept = 2,
-        /// Giver: it is yours to take.
-        Released = 3,
+        /// The database has it as yours, under this epoch.
+        Given = 4,
     }
     impl Step {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -610,7 +610,7 @@ pub mod hand_over {
                 Self::NoStep => "NO_STEP",
                 Self::Offer => "OFFER",
                 Self::Accept => "ACCEPT",
-                Self::Released => "RELEASED",
+                Self::Given => "GIVEN",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -619,7 +619,7 @@ pub mod hand_over {
                 "NO_STEP" => Some(Self::NoStep),
                 "OFFER" => Some(Self::Offer),
                 "ACCEPT" => Some(Self::Accept),
-                "RELEASED" => Some(Self::Released),
+                "GIVEN" => Some(Self::Given),
                 _ => None,
             }
         }

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use rookery_persistence::{
     Claim, CursorRow, EpochList, Incarnation, LogRow, MarkRow, MemberRow, RoomRow, RoomWrite,
-    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow,
+    SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow, ownership::Owner,
 };
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -139,6 +139,17 @@ impl Store for FaultyStore {
         self.inner
             .take_shard(kind, shard, node, incarnation, from)
             .await
+    }
+
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError> {
+        self.inner.give_shard(kind, shard, owner, node, next).await
     }
 
     async fn release_shard(

@@ -7,6 +7,7 @@ use prost::Message as _;
 use rookery_persistence::{
     Claim, CursorRow, EpochList, EventKind, Incarnation, LogRow, MarkRow, MemberRow, RoomRow,
     RoomWrite, SentRow, ShardKind, Store, StoreError, TakeFrom, UserRoomRow, UserRow,
+    ownership::Owner,
 };
 use rookery_proto::{
     ids::{Epoch, Offset, RoomId, UserId},
@@ -54,6 +55,17 @@ impl Store for NodeStore {
         epoch: Epoch,
     ) -> Result<(), StoreError> {
         self.release(kind, shard, incarnation, epoch).await
+    }
+
+    async fn give_shard(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        _node: &str,
+        next: Incarnation,
+    ) -> Result<bool, StoreError> {
+        self.give(kind, shard, owner, next).await
     }
 
     async fn is_fenced(&self, incarnation: Incarnation) -> Result<bool, StoreError> {

@@ -125,19 +125,53 @@ impl NodeStore {
         incarnation: Incarnation,
         epoch: Epoch,
     ) -> Result<(), StoreError> {
+        let own = Owner { incarnation, epoch };
+        let released = self.hand_over(kind, shard, own, own.released());
+        released.await.map(drop)
+    }
+
+    pub(super) async fn give(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        to: Incarnation,
+    ) -> Result<bool, StoreError> {
+        self.hand_over(kind, shard, owner, owner.given(to)).await
+    }
+
+    async fn hand_over(
+        &self,
+        kind: ShardKind,
+        shard: Shard,
+        owner: Owner,
+        next: Owner,
+    ) -> Result<bool, StoreError> {
         self.begin(Point::Other).await?;
         let cell = Cell::Shard(kind as u8, shard.number());
-        let own = Owner { incarnation, epoch };
-        let nobody = Value::Shard {
-            epoch: epoch.0,
-            incarnation: Incarnation::NOBODY.0,
+        let value = Value::Shard {
+            epoch: next.epoch.0,
+            incarnation: next.incarnation.0,
         };
-        let released = self.settled(cell, true, |value| {
-            (owner_of(value) == Some(own)).then_some(nobody)
+        let failed = unknown("hand over shard");
+        let learns = self.learns();
+        let changed = self.settled(cell, learns, |row| {
+            (owner_of(row) == Some(owner)).then_some(value)
         });
-        released.await.map_err(unknown("release shard"))?;
+        if let Err(error) = changed.await {
+            return Err(failed(error));
+        }
+        let row = self.quorum.read_serially(&self.process, cell).await;
         self.process.pass().await;
-        Ok(())
+        if !self.quorum.is_cheap(cell) {
+            self.quorum.world.say(|| {
+                format!(
+                    "{:?} hands over {kind:?} {shard} as {next:?}: {row:?}",
+                    self.process
+                )
+            });
+        }
+        row.map(|row| row == Some(value)).map_err(failed)
     }
 
     async fn fence(&self, incarnation: Incarnation) -> Result<(), NoQuorum> {

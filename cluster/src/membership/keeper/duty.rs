@@ -4,10 +4,19 @@ use rookery_proto::{ids::Epoch, shard::Shard};
 
 use crate::endpoint::EndpointId;
 
+/// Who owns a shard next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// Name of its node, for people.
+    pub node: String,
+    /// Its run.
+    pub incarnation: u64,
+}
+
 /// What the node must do about a shard. `Take`, `StopAdmitting` and `Release` are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// Another is about to release it to us: hold what comes for it, for a moment.
+    /// Another is about to give it to us: hold what comes for it, for a moment.
     Expect {
         /// The shard.
         shard: Shard,
@@ -19,8 +28,13 @@ pub enum Duty {
         shard: Shard,
         /// The dead incarnation that has it.
         from: Option<u64>,
-        /// The epoch under which its owner says it has released it: saves a read, when right.
-        released: Option<Epoch>,
+    },
+    /// It was given to us: the database has it so.
+    Given {
+        /// The shard.
+        shard: Shard,
+        /// Under which epoch.
+        epoch: Epoch,
     },
     /// Admit nothing more for it (answer `NotOwner` with `to`), finish what is in flight, let go
     /// of its rooms. Answered by `finished`.
@@ -30,12 +44,15 @@ pub enum Duty {
         /// Who is about to own it; `None`: nobody yet.
         to: Option<EndpointId>,
     },
-    /// Release it in the database: nobody has it then. Answered by `released` or `release_failed`.
+    /// Make it the next owner's in the database, under the next epoch, or nobody's. Answered by
+    /// `released` or `release_failed`.
     Release {
         /// The shard.
         shard: Shard,
         /// The epoch under which it was owned.
         epoch: Epoch,
+        /// The next owner.
+        to: Option<Successor>,
     },
     /// The move is off: admit again.
     Admit {

@@ -119,15 +119,25 @@ pub(super) fn advance(
         }
         Hold::Closing { to: None, .. } => {}
         Hold::Releasing {
-            epoch, retry_at, ..
+            epoch,
+            to,
+            retry_at,
         } => {
             if retry_at.is_some_and(|at| now >= at) {
                 *retry_at = None;
                 let epoch = *epoch;
-                outcome.duties.push(Duty::Release { shard, epoch });
+                outcome
+                    .duties
+                    .push(release(shard, epoch, to.as_ref(), view));
             }
         }
     }
+}
+
+/// Gives it to the next owner, if that still may own it; otherwise to nobody.
+pub(super) fn release(shard: Shard, epoch: Epoch, to: Option<&EndpointId>, view: &View) -> Duty {
+    let to = to.and_then(|to| view.successor(to));
+    Duty::Release { shard, epoch, to }
 }
 
 fn offer(me: &EndpointId, to: &EndpointId, shard: Shard, epoch: Epoch) -> HandOver {

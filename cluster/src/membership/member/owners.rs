@@ -10,6 +10,7 @@ use crate::{
     endpoint::EndpointId,
     limits::BUS_SILENCE,
     membership::{
+        beat::Claims,
         hand_over::{HandOver, Step},
         observer::Life,
     },
@@ -24,9 +25,9 @@ pub(super) struct Promise {
 }
 
 impl Member {
-    /// A released shard is sought at its next owner from now on.
+    /// A given shard is sought at its next owner from now on, before that one's heartbeat says so.
     pub(super) fn promise(&mut self, told: &HandOver, now: Instant) {
-        if told.step != Step::Released {
+        if told.step != Step::Given {
             return;
         }
         let Some(role) = told.to.role() else {
@@ -55,8 +56,9 @@ impl Member {
             }
         }
         owners.claim(self.myself.role, &self.me, &self.keeper.claims());
-        for ((_, shard), promise) in &self.promised {
-            owners.promise(*shard, &promise.to, promise.epoch);
+        for ((role, shard), promise) in &self.promised {
+            let claims = Claims::from([(*shard, promise.epoch)]);
+            owners.claim(*role, &promise.to, &claims);
         }
         if owners != *self.owners {
             self.owners = Arc::new(owners);

@@ -58,6 +58,7 @@ pub(crate) enum Input {
     /// Answers to [`Duty::Release`].
     Released {
         shard: Shard,
+        given: bool,
     },
     ReleaseFailed {
         shard: Shard,

@@ -12,6 +12,7 @@ use crate::{
         Beat, Claims, Duty, HandOver, NodeState, Standing, Step, Suspended, Told,
         member::{Effect, Input, Member, Myself},
     },
+    placement::rendezvous::home,
 };
 
 fn moved(before: &BTreeMap<Shard, usize>, after: &BTreeMap<Shard, usize>) -> Vec<(usize, usize)> {
@@ -45,14 +46,14 @@ fn beat(role: Role, incarnation: u64, number: u64, claims: Claims) -> Input {
     }))
 }
 
-/// That a node has released a shard to the next, as a member hears it.
-fn released(role: Role, (from, to): (u64, u64), shard: Shard, epoch: u64) -> Input {
+/// That a node has given a shard to the next, as a member hears it.
+fn given(role: Role, (from, to): (u64, u64), shard: Shard, epoch: u64) -> Input {
     Input::Heard(Told::HandOver(HandOver {
         from: EndpointId::new(role, from),
         to: EndpointId::new(role, to),
         shard,
         epoch: Epoch(epoch),
-        step: Step::Released,
+        step: Step::Given,
     }))
 }
 
@@ -233,7 +234,7 @@ fn paused_node_that_comes_back_rejoins_as_a_new_incarnation() {
 }
 
 #[test]
-fn shards_of_one_number_released_by_both_roles_are_both_sought_at_their_next_owners() {
+fn shards_of_one_number_given_by_both_roles_are_both_sought_at_their_next_owners() {
     let now = Instant::now();
     let mut member = Member::new(myself("gateway-9", Role::Gateway, 9), now);
     let shard = Shard::of("general");
@@ -243,7 +244,7 @@ fn shards_of_one_number_released_by_both_roles_are_both_sought_at_their_next_own
         member.handle(beat(role, 1, 1, claims), now);
     }
     for role in roles {
-        member.handle(released(role, (1, 2), shard, 4), now);
+        member.handle(given(role, (1, 2), shard, 5), now);
     }
     for role in roles {
         let next = EndpointId::new(role, 2);
@@ -252,12 +253,12 @@ fn shards_of_one_number_released_by_both_roles_are_both_sought_at_their_next_own
 }
 
 #[test]
-fn release_that_is_told_late_does_not_hide_a_later_one() {
+fn gift_that_is_told_late_does_not_hide_a_later_one() {
     let now = Instant::now();
     let mut member = Member::new(myself("gateway-9", Role::Gateway, 9), now);
     let shard = Shard::of("general");
     for (from, to, epoch) in [(2, 3, 5), (1, 2, 4)] {
-        member.handle(released(Role::Rooms, (from, to), shard, epoch), now);
+        member.handle(given(Role::Rooms, (from, to), shard, epoch), now);
     }
     let next = EndpointId::new(Role::Rooms, 3);
     assert_eq!(member.owners().owner(Role::Rooms, shard), Some(&next));
@@ -291,12 +292,75 @@ fn shard_that_another_owns_under_a_higher_epoch_is_let_go_at_once() {
             _ => None,
         }));
     }
-    let take = Duty::Take {
-        shard,
-        from: None,
-        released: None,
-    };
+    let take = Duty::Take { shard, from: None };
     assert!(duties.contains(&(2_100, take)));
     assert_eq!(duties.last(), Some(&(2_300, Duty::Lost { shard })));
     assert!(!member.claims().contains_key(&shard));
+}
+
+/// One of two nodes that serve, a shard that is at home at the other, and the time.
+fn serving() -> (Member, Shard, Instant) {
+    let start = Instant::now();
+    let mut member = Member::new(myself("node-1", Role::Rooms, 1), start);
+    for number in 1..4 {
+        let at = start + Duration::from_secs(number);
+        for node in [1, 2] {
+            member.handle(beat(Role::Rooms, node, number, Claims::new()), at);
+        }
+    }
+    let others = |shard: &Shard| home(*shard, ["node-1", "node-2"]) == Some("node-2");
+    let shard = Shard::all().find(others).expect("it has half of them");
+    (member, shard, start + Duration::from_secs(3))
+}
+
+#[test]
+fn gift_that_is_told_again_or_late_is_not_believed() {
+    let (mut member, shard, now) = serving();
+    let hear = |member: &mut Member, to, epoch| {
+        let effects = member.handle(given(Role::Rooms, (9, to), shard, epoch), now);
+        let gifts = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Duty(Duty::Given { shard, epoch }) => Some((shard, epoch)),
+            _ => None,
+        });
+        gifts.collect::<Vec<_>>()
+    };
+    assert_eq!(hear(&mut member, 2, 5), [], "another's");
+    assert_eq!(hear(&mut member, 1, 5), [(shard, Epoch(5))]);
+    assert_eq!(member.claims().get(&shard), Some(&Epoch(5)));
+    assert_eq!(hear(&mut member, 1, 5), []);
+    let claims = Claims::from([(shard, Epoch(6))]);
+    member.handle(beat(Role::Rooms, 2, 9, claims), now);
+    assert_eq!(member.claims().get(&shard), None, "another took it");
+    for epoch in [4, 5] {
+        assert_eq!(hear(&mut member, 1, epoch), [], "{epoch}");
+    }
+    assert_eq!(hear(&mut member, 1, 7), [(shard, Epoch(7))]);
+    member.handle(Input::Fenced, now);
+    assert_eq!(hear(&mut member, 1, 9), [], "fenced");
+}
+
+#[test]
+fn owner_that_does_not_know_of_its_gift_is_told_by_who_asked_in_vain() {
+    let (mut member, shard, now) = serving();
+    let epoch = Epoch(5);
+    for (owner, lives) in [(2, true), (3, false)] {
+        let refused = Input::TakeRefused {
+            shard,
+            owner,
+            epoch,
+        };
+        let effects = member.handle(refused, now);
+        let told = effects.into_iter().find_map(|effect| match effect {
+            Effect::Say(Told::HandOver(said)) if said.step == Step::Given => Some(said),
+            _ => None,
+        });
+        let wanted = lives.then(|| HandOver {
+            from: EndpointId::new(Role::Rooms, 1),
+            to: EndpointId::new(Role::Rooms, owner),
+            shard,
+            epoch,
+            step: Step::Given,
+        });
+        assert_eq!(told, wanted, "owner {owner}");
+    }
 }

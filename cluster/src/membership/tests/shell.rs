@@ -65,8 +65,11 @@ fn obey(membership: Membership, mut duties: Duties, epochs: Arc<Mutex<u64>>) {
                     membership.taken(shard, epoch).await;
                 }
                 Duty::StopAdmitting { shard, .. } => membership.finished(shard).await,
-                Duty::Release { shard, .. } => membership.released(shard).await,
-                Duty::Expect { .. } | Duty::Admit { .. } | Duty::Lost { .. } => {}
+                Duty::Release { shard, to, .. } => membership.released(shard, to.is_some()).await,
+                Duty::Expect { .. }
+                | Duty::Given { .. }
+                | Duty::Admit { .. }
+                | Duty::Lost { .. } => {}
             }
         }
     });

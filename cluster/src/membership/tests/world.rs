@@ -482,7 +482,7 @@ impl World {
                 let (owner, epoch) = self.owners.entry(shard).or_insert((None, Epoch(0)));
                 match *owner {
                     _ if self.fenced.contains(&run) => Input::TakeFailed { shard },
-                    Some(owner) if from != Some(owner) => {
+                    Some(owner) if from != Some(owner) && owner != run => {
                         self.refused += 1;
                         let epoch = *epoch;
                         Input::TakeRefused {
@@ -492,7 +492,7 @@ impl World {
                         }
                     }
                     former => {
-                        if let Some(former) = former {
+                        if let Some(former) = former.filter(|it| *it != run) {
                             self.fenced.insert(former);
                             self.taken_over += 1;
                         }
@@ -506,15 +506,19 @@ impl World {
             }
             Duty::StopAdmitting { shard, .. } => Input::Finished { shard },
             Duty::Release { shard, .. } if cut => Input::ReleaseFailed { shard },
-            Duty::Release { shard, epoch } => {
+            Duty::Release { shard, epoch, to } => {
                 let entry = self.owners.get_mut(&shard).expect("was taken");
+                let next = to.map(|next| (Some(next.incarnation), Epoch(epoch.0 + 1)));
                 if *entry == (Some(run), epoch) {
-                    entry.0 = None;
+                    *entry = next.unwrap_or((None, epoch));
                     self.released += 1;
                 }
-                Input::Released { shard }
+                let given = Some(*entry) == next;
+                Input::Released { shard, given }
             }
-            Duty::Expect { .. } | Duty::Admit { .. } | Duty::Lost { .. } => return None,
+            Duty::Expect { .. } | Duty::Given { .. } | Duty::Admit { .. } | Duty::Lost { .. } => {
+                return None;
+            }
         })
     }
 }
