@@ -14,8 +14,8 @@ pub(super) type Target = (Role, Shard);
 #[derive(Debug)]
 pub(super) struct Routes {
     owners: Arc<Owners>,
-    /// Owners that a node named and `owners` does not tell yet.
-    detours: FxHashMap<Target, EndpointId>,
+    /// Owners that a node named and `owners` does not tell yet, and the epoch it knew.
+    detours: FxHashMap<Target, (EndpointId, Epoch)>,
 }
 
 impl Routes {
@@ -28,7 +28,7 @@ impl Routes {
 
     /// Who is asked; `None`: nobody is known.
     pub(super) fn owner(&self, target: Target) -> Option<&EndpointId> {
-        let detour = self.detours.get(&target);
+        let detour = self.detours.get(&target).map(|(named, _)| named);
         detour.or_else(|| self.owners.owner(target.0, target.1))
     }
 
@@ -37,11 +37,14 @@ impl Routes {
         self.owner(target) == Some(node)
     }
 
-    /// Takes what is known from now on.
+    /// Takes what is known from now on. What a node named of a newer epoch stays: who had the shard
+    /// before may have been replaced without knowing, and would answer with what was.
     pub(super) fn renew(&mut self, owners: Arc<Owners>, changes: &OwnerChanges) {
+        self.detours.retain(|&(role, shard), (_, epoch)| {
+            let known = owners.epoch(role, shard);
+            !changes.contains(role, shard) || known.is_some_and(|known| known < *epoch)
+        });
         self.owners = owners;
-        self.detours
-            .retain(|&(role, shard), _| !changes.contains(role, shard));
     }
 
     /// `refuser`, which is asked now, is not the owner and may have named who is. True: another is
@@ -52,11 +55,11 @@ impl Routes {
             return !self.leads_to(target, refuser);
         }
         let known = self.owners.epoch(target.0, target.1);
-        let named = EndpointId::from_wire(&told.owner);
-        if named == *refuser || named.role() != Some(target.0) || Some(Epoch(told.epoch)) < known {
+        let (named, epoch) = (EndpointId::from_wire(&told.owner), Epoch(told.epoch));
+        if named == *refuser || named.role() != Some(target.0) || Some(epoch) < known {
             return false;
         }
-        self.detours.insert(target, named);
+        self.detours.insert(target, (named, epoch));
         true
     }
 }
@@ -108,5 +111,31 @@ mod tests {
             routes.detour(target, &one, &told(5, two.as_str())),
             "released"
         );
+    }
+
+    #[test]
+    fn owner_that_is_told_late_does_not_replace_one_of_a_newer_epoch() {
+        let nodes = [1, 2, 3].map(|it| EndpointId::new(Role::Rooms, it));
+        let target = (Role::Rooms, Shard::of("general"));
+        let owned = |node: &EndpointId, epoch| {
+            let mut owners = Owners::default();
+            owners.claim(Role::Rooms, node, &Claims::from([(target.1, Epoch(epoch))]));
+            Arc::new(owners)
+        };
+        let mut known = owned(&nodes[0], 5);
+        let mut routes = Routes::new(Arc::clone(&known));
+        let epoch = 7;
+        let owner = nodes[2].as_str().to_owned();
+        assert!(routes.detour(target, &nodes[0], &NotOwner { epoch, owner }));
+        for (node, epoch, leads_to) in [
+            (&nodes[1], 6, &nodes[2]),
+            (&nodes[2], 7, &nodes[2]),
+            (&nodes[1], 8, &nodes[1]),
+        ] {
+            let now = owned(node, epoch);
+            routes.renew(Arc::clone(&now), &now.changes_since(&known));
+            known = now;
+            assert!(routes.leads_to(target, leads_to), "after {epoch}");
+        }
     }
 }
