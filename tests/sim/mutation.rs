@@ -106,8 +106,8 @@ impl Mutation {
     /// Where the search for it begins: near the first seed that shows it, where that is far.
     pub(crate) fn first(self) -> u64 {
         match self {
-            Self::FormerOwnerBelieved => 600,
-            Self::DerivedOverwrites => 140,
+            Self::FormerOwnerBelieved => 680,
+            Self::DerivedOverwrites => 260,
             _ => 1,
         }
     }
