@@ -46,6 +46,7 @@ impl Quorum {
         }
         let until = Instant::now() + TRANSACTION_TIMEOUT;
         let origin = self.world.number();
+        let mut proposed = false;
         let (ballot, value) = loop {
             let (ballot, current) = match self.prepared(from, cell, until).await {
                 Ok(prepared) => prepared,
@@ -56,13 +57,18 @@ impl Quorum {
                 return Fate::Applied;
             }
             let Some(value) = decide(current.map(|(value, _)| value)) else {
-                return Fate::Refused;
+                return if proposed {
+                    Fate::Unknown(NoQuorum(0))
+                } else {
+                    Fate::Refused
+                };
             };
             let value = (value, origin);
             match self.accepted(from, cell, ballot, value).await {
                 Ok(true) => break (ballot, value),
-                // Another was ahead, and may finish what some replica accepted.
-                Ok(false) => {}
+                // Another was ahead, and may finish what some replica accepted, and another replace
+                // that: what Cassandra calls a write of unknown outcome.
+                Ok(false) => proposed = true,
                 Err(error) => return Fate::Unknown(error),
             }
         };
