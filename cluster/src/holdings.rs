@@ -10,6 +10,9 @@
 //!    └────────────────► Taking ──────────────────┘ └────────── admit ─────────┘
 //!            take                  taken
 //! ```
+//! What is held is taken again, under a larger epoch, when something of it failed
+//! ([`Holdings::renew`]); packets wait meanwhile.
+//!
 //! All changes of state happen in the host's own task, so the order of what it is told is the order
 //! of what happened. Alone ([`Ownership::Alone`]) the same runs without membership: a shard is
 //! taken at its first use, from whoever had it.

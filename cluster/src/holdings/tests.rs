@@ -314,6 +314,25 @@ async fn node_that_loses_a_shard_to_another_reads_its_fence_and_stands_fenced() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn shard_that_another_took_before_it_was_given_is_lost_and_the_fence_read() {
+    let cluster = Cluster::default();
+    let mut nodes = vec![cluster.node(1).await];
+    run(&mut nodes, "all with one", |nodes| held(&nodes[0]) == 512).await;
+    let shard = a_shard(&nodes[0]);
+    let epoch = nodes[0].held(shard).unwrap().epoch;
+    let taken = cluster.registrar(7).take(shard, TakenFrom::Dead(1)).await;
+    assert!(matches!(taken, Taking::Taken(_)));
+    let releasing = cluster.registrar(1).release(shard, epoch, None).await;
+    let change = nodes[0].handle(Event::Ended(Ended::Release { shard, releasing }));
+    assert_eq!(change, Some(Change::Lost(shard)));
+    assert_eq!(nodes[0].held(shard), None);
+    run(&mut nodes, "fenced", |nodes| {
+        *nodes[0].standing.as_ref().unwrap().borrow() == Standing::Fenced
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn shard_renewed_while_it_is_offered_moves_under_the_larger_epoch() {
     let cluster = Cluster::default();
     let mut nodes = vec![cluster.node(1).await];
