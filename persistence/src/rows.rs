@@ -175,7 +175,7 @@ pub struct RoomWrite {
     pub settings: Option<RoomRow>,
     /// Memberships that began, changed or ended.
     pub members: Vec<MemberRow>,
-    /// Client ids of sends.
+    /// Client ids of sends. Rooms write them behind the events they are of.
     pub sent: Vec<SentRow>,
     /// Cursors that moved, each user once.
     pub cursors: Vec<CursorRow>,

@@ -120,8 +120,11 @@ impl Machine {
 
     fn commit(&mut self) -> usize {
         let mut fx = Effects::default();
-        if let Some((seq, _)) = self.state.take_write(self.now.at, false) {
+        if let Some((seq, _)) = self.state.take_write() {
             self.state.committed(seq, self.now, &mut fx);
+        }
+        if self.state.take_derived(self.now.at, false).is_some() {
+            self.state.derived_written();
         }
         fx.outputs.len()
     }

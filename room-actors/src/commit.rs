@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! rooms ──submit──► waiting ─► group (rows, bytes bounded) ─► commit ─► read own fence ─► rooms
-//!                              up to `commits_in_flight_max` at once    with the commit    in order
-//!                                                                       or after it
+//!           │          ▲       up to `commits_in_flight_max` at once    with the commit    in order
+//!           └► gathered┘                                                or after it
 //! ```
+//! Events are waited for, and learned of in their order. Rows derived from them are not: those of
+//! many rooms are gathered for a moment.
+//!
 //! A group that fails, or whose outcome is not known, is written again as it is until it succeeds:
 //! its rows may be there already, and offsets behind it are taken. Meanwhile nothing new is taken
 //! ([`Health::Failing`](crate::Health)) and whoever waits is told "maybe".
@@ -27,7 +30,9 @@ use tokio::{
 use self::order::Order;
 use crate::{
     health::HealthCell,
-    limits::{COMMIT_BACKOFF_MAX, COMMIT_BACKOFF_MIN, GROUP_BYTES_MAX, GROUP_ROWS_MAX},
+    limits::{
+        COMMIT_BACKOFF_MAX, COMMIT_BACKOFF_MIN, GATHER_AFTER, GROUP_BYTES_MAX, GROUP_ROWS_MAX,
+    },
     metrics,
     room::actor::RoomMsg,
 };
@@ -40,9 +45,18 @@ pub(crate) struct RoomKey(pub(crate) u64);
 pub(crate) struct Submission {
     pub(crate) key: RoomKey,
     pub(crate) room: ActorRef<RoomMsg>,
-    /// Ascending per key; the room learns of them in this order.
-    pub(crate) seq: u64,
     pub(crate) write: RoomWrite,
+    pub(crate) part: Part,
+}
+
+/// What a room's write is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Events and what somebody waits for. The numbers ascend per key, and the room learns of them
+    /// in this order.
+    Events { seq: u64 },
+    /// Rows derived from committed events. Not urgent ones are gathered.
+    Derived { urgent: bool },
 }
 
 /// Where rooms hand over their writes. Cloning shares it.
@@ -69,6 +83,7 @@ impl Committer {
             incarnation,
             health,
             waiting: VecDeque::new(),
+            gathered: Vec::new(),
             groups: FuturesUnordered::new(),
             order: Order::default(),
             trouble,
@@ -120,8 +135,10 @@ impl Trouble {
 }
 
 struct Group {
-    /// Whose writes these were, in the order of the group.
-    parts: Vec<(RoomKey, u64)>,
+    /// Whose events these were, in the order of the group.
+    events: Vec<(RoomKey, u64)>,
+    /// Whose derived rows.
+    derived: Vec<ActorRef<RoomMsg>>,
     rows: usize,
     began: Instant,
     /// It failed at least once.
@@ -137,6 +154,8 @@ struct Pipeline {
     health: HealthCell,
     groups_max: usize,
     waiting: VecDeque<Submission>,
+    /// What nobody waits for, until [`GATHER_AFTER`] after the first of it.
+    gathered: Vec<Submission>,
     groups: FuturesUnordered<GroupFuture>,
     order: Order,
     /// First failures of groups.
@@ -152,7 +171,10 @@ impl Pipeline {
         mut troubles: mpsc::UnboundedReceiver<Trouble>,
     ) {
         let mut taken = Vec::new();
+        let gathered = sleep(GATHER_AFTER);
+        tokio::pin!(gathered);
         loop {
+            let gathers = !self.gathered.is_empty();
             tokio::select! {
                 biased;
                 Some(trouble) = troubles.recv() => self.group_failed(trouble),
@@ -161,6 +183,7 @@ impl Pipeline {
                         return;
                     }
                 }
+                () = &mut gathered, if gathers => self.waiting.extend(self.gathered.drain(..)),
                 count = submissions.recv_many(&mut taken, GROUP_ROWS_MAX) => {
                     if count == 0 {
                         return;
@@ -169,6 +192,9 @@ impl Pipeline {
                         self.take(submission);
                     }
                 }
+            }
+            if !gathers && !self.gathered.is_empty() {
+                gathered.as_mut().reset(Instant::now() + GATHER_AFTER);
             }
             while self.groups.len() < self.groups_max && !self.waiting.is_empty() {
                 self.start_group();
@@ -181,12 +207,17 @@ impl Pipeline {
             // The room did not know yet.
             tell(&submission.room, RoomMsg::StoreFailing);
         }
-        self.order.submitted(&submission);
+        match submission.part {
+            Part::Events { seq } => self.order.submitted(&submission, seq),
+            Part::Derived { urgent: true } => {}
+            Part::Derived { urgent: false } => return self.gathered.push(submission),
+        }
         self.waiting.push_back(submission);
     }
 
     fn start_group(&mut self) {
-        let mut parts = Vec::new();
+        let mut events = Vec::new();
+        let mut derived = Vec::new();
         let mut writes = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
         while let Some(next) = self.waiting.front() {
@@ -195,17 +226,21 @@ impl Pipeline {
                 write.log.len() + write.members.len() + write.sent.len() + write.cursors.len();
             let more_bytes: usize = write.log.iter().map(|row| row.event.len()).sum();
             let full = rows + more_rows > GROUP_ROWS_MAX || bytes + more_bytes > GROUP_BYTES_MAX;
-            if full && !parts.is_empty() {
+            if full && !writes.is_empty() {
                 break;
             }
             rows += more_rows;
             bytes += more_bytes;
             let next = self.waiting.pop_front().expect("looked at above");
-            parts.push((next.key, next.seq));
+            match next.part {
+                Part::Events { seq } => events.push((next.key, seq)),
+                Part::Derived { .. } => derived.push(next.room),
+            }
             writes.push(next.write);
         }
         let group = Group {
-            parts,
+            events,
+            derived,
             rows,
             began: Instant::now(),
             failed: false,
@@ -248,7 +283,10 @@ impl Pipeline {
                 self.health.recovered();
             }
         }
-        for (key, seq) in group.parts {
+        for room in &group.derived {
+            tell(room, RoomMsg::DerivedWritten);
+        }
+        for (key, seq) in group.events {
             if let Some((room, seq)) = self.order.done(key, seq) {
                 tell(&room, RoomMsg::Committed { seq });
             }

@@ -45,23 +45,32 @@ impl Default for RoomLimits {
 /// Events of one room handed to the store and not yet known to be durable. At 5 ms a commit this
 /// is 100,000 events a second in one room. When full, requests wait in the room (and count there).
 pub const IN_FLIGHT_EVENTS_MAX: usize = 512;
-/// A sender's cursor move is written at the latest when the log is this far beyond it.
-pub const CURSOR_BEHIND_MAX: usize = 512;
-/// A sender's cursor move is written at the latest after this time, and [`TIMERS_INTERVAL`].
-pub const CURSOR_FLUSH_AFTER: Duration = Duration::from_secs(1);
-/// Rooms' timers go off at multiples of this. With a thousand sends a second in as many rooms their
-/// cursors are 40 commits in place of a thousand; longer, and the rooms that go off together would
-/// keep the others waiting for more than a few milliseconds.
-pub const TIMERS_INTERVAL: Duration = Duration::from_millis(25);
-const _: () = assert!(TIMERS_INTERVAL.as_millis() * 10 <= CURSOR_FLUSH_AFTER.as_millis());
+/// Offsets the log may be beyond an event whose derived rows (the sender's cursor, the sent id) are
+/// not durable. When full, requests wait in the room until they are.
+pub const DERIVED_BEHIND_MAX: u64 = 1_024;
+/// Derived rows are written when the head is this far beyond the oldest of them: often enough that
+/// a busy room never comes to [`DERIVED_BEHIND_MAX`], and many enough at once that rows of one user
+/// lie side by side.
+pub const DERIVED_FLUSH_BEHIND: u64 = 256;
+/// Derived rows are written at the latest after this time, [`TIMERS_INTERVAL`] and
+/// [`GATHER_AFTER`].
+pub const DERIVED_FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// Rooms' timers go off at multiples of this, so that many of them wake the processor once.
+pub const TIMERS_INTERVAL: Duration = Duration::from_millis(5);
+const _: () = assert!(TIMERS_INTERVAL.as_millis() * 10 <= DERIVED_FLUSH_AFTER.as_millis());
+/// How long writes that nobody waits for are gathered into one commit. Longer, and that commit
+/// would keep others waiting: with a thousand sends a second in as many rooms it has ten rooms' rows.
+pub const GATHER_AFTER: Duration = Duration::from_millis(10);
 /// Newest offsets read when a room wakes. Covers what an owner may have had in flight (to adopt
-/// and to write again), and what cursors its senders' moves may not have reached (to derive again).
+/// and to write again), and events whose derived rows may be missing (to derive again).
 pub const WAKE_TAIL_OFFSETS: u32 = 1_025;
 /// The same for a room that was at rest: for those who come back from a moment ago. Nothing was in
-/// flight, and every cursor is written.
+/// flight, and every derived row is written.
 pub const WAKE_TAIL_OFFSETS_AT_REST: u32 = 128;
 const _: () = assert!(WAKE_TAIL_OFFSETS as usize > 2 * IN_FLIGHT_EVENTS_MAX);
-const _: () = assert!(CURSOR_BEHIND_MAX <= IN_FLIGHT_EVENTS_MAX);
+const _: () = assert!(WAKE_TAIL_OFFSETS as u64 > DERIVED_BEHIND_MAX);
+// What waits can always be handed over: enough of it is committed.
+const _: () = assert!(DERIVED_BEHIND_MAX > IN_FLIGHT_EVENTS_MAX as u64 + DERIVED_FLUSH_BEHIND);
 
 /// Events a returning client gets one by one. Further back: `reset` and a snapshot.
 pub const RESUME_EVENTS_MAX: u64 = 1_024;

@@ -15,6 +15,7 @@ pub(crate) mod actor;
 pub(crate) mod command;
 mod create;
 mod cursors;
+pub(crate) mod derived;
 pub(crate) mod effects;
 mod fold;
 mod listeners;

@@ -38,6 +38,8 @@ pub(crate) enum Mutation {
     DerivedOverwrites,
     /// The sent id of a voided event answers a retry.
     VoidSentIdBelieved,
+    /// A new owner does not write the sent ids that its tail implies.
+    IdsNotDerived,
     /// A commit is acknowledged when a later one is durable.
     AcksOutOfOrder,
     /// The sent ids of a former owner are forgotten.
@@ -71,7 +73,7 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::FenceNotRead,
         Self::FenceBeforeWrite,
         Self::FenceNotReadAfterWaking,
@@ -87,6 +89,7 @@ impl Mutation {
         Self::HoleDelivered,
         Self::DerivedOverwrites,
         Self::VoidSentIdBelieved,
+        Self::IdsNotDerived,
         Self::SentIdsForgotten,
         Self::VoidDerivedCounts,
         Self::CursorOverwritten,
@@ -106,8 +109,8 @@ impl Mutation {
     /// Where the search for it begins: near the first seed that shows it, where that is far.
     pub(crate) fn first(self) -> u64 {
         match self {
-            Self::FormerOwnerBelieved => 680,
-            Self::DerivedOverwrites => 260,
+            Self::FormerOwnerBelieved => 1_160,
+            Self::DerivedOverwrites => 1_300,
             _ => 1,
         }
     }
@@ -124,14 +127,15 @@ impl Mutation {
             | Self::ListsMerged
             | Self::HighestEpochWins
             | Self::AdoptedBehindHole
+            | Self::DerivedOverwrites
+            | Self::VoidSentIdBelieved
             | Self::AckAtOneReplica => Profile::Takeovers,
             Self::FenceNotRead
             | Self::FenceBeforeWrite
             | Self::AcksOutOfOrder
-            | Self::DerivedOverwrites
-            | Self::VoidSentIdBelieved
             | Self::CursorOverwritten => Profile::LateCommits,
             Self::HoleDelivered
+            | Self::IdsNotDerived
             | Self::SentIdsForgotten
             | Self::VoidDerivedCounts
             | Self::EventLeftOut
@@ -182,7 +186,9 @@ impl Mutation {
             Self::VoidSentIdBelieved => {
                 matches!(kind, Kind::Wrong(Lost | Conflict) | Kind::Trace)
             }
-            Self::SentIdsForgotten => matches!(kind, Kind::Wrong(Duplicate | Conflict)),
+            Self::IdsNotDerived | Self::SentIdsForgotten => {
+                matches!(kind, Kind::Wrong(Duplicate | Conflict))
+            }
             Self::HoleDelivered => kind == Kind::Wrong(Gap),
             Self::ResumeJoins => matches!(kind, Kind::Wrong(Phantom | Duplicate)),
             Self::NotAnnouncedAgain | Self::NoTimeToAnnounce => kind == Kind::Offline,

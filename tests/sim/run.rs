@@ -204,7 +204,11 @@ impl Driver {
                 }
             }
         }
-        if !self.wait(|driver| driver.owns_all(last)).await {
+        // What was decided before it took the rooms may come to clients only now.
+        if !self
+            .wait(|driver| driver.owns_all(last) && stage.all_ready())
+            .await
+        {
             return vec![Found::stuck("the last node does not take every room")];
         }
         let Some(heads) = self.read_all().await else {

@@ -37,8 +37,8 @@ struct StageState {
     phase: Phase,
     /// Where every replica must come to.
     heads: BTreeMap<String, u64>,
-    /// Clients that have done what the phase asks.
-    ready: u32,
+    /// Which clients have done what the phase asks, as of now: a late word may undo it.
+    ready: [bool; CLIENTS as usize],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Stage {
     pub(crate) fn begin(&self, phase: Phase) {
         let mut state = self.state.lock().expect("no panic while held");
         state.phase = phase;
-        state.ready = 0;
+        state.ready = Default::default();
     }
 
     pub(crate) fn come_to(&self, heads: BTreeMap<String, u64>) {
@@ -66,7 +66,8 @@ impl Stage {
     }
 
     pub(crate) fn all_ready(&self) -> bool {
-        self.state.lock().expect("no panic while held").ready == CLIENTS
+        let state = self.state.lock().expect("no panic while held");
+        state.ready.iter().all(|ready| *ready)
     }
 
     fn phase(&self) -> Phase {
@@ -79,8 +80,12 @@ impl Stage {
         heads.all(|(room, head)| client.has(room, *head))
     }
 
-    fn ready(&self) {
-        self.state.lock().expect("no panic while held").ready += 1;
+    /// Says how a client stands; void when the phase has changed meanwhile.
+    fn tell(&self, phase: Phase, client: u32, ready: bool) {
+        let mut state = self.state.lock().expect("no panic while held");
+        if state.phase == phase {
+            state.ready[client as usize] = ready;
+        }
     }
 }
 
@@ -94,7 +99,6 @@ struct Mind {
     weights: Weights,
     /// Rooms joined again when all is at rest.
     rejoined: usize,
-    told: Phase,
 }
 
 impl Client {
@@ -109,15 +113,15 @@ impl Client {
             created: [false; ROOMS.len()],
             weights: if reads_only { READER } else { plan.weights },
             rejoined: 0,
-            told: Phase::Work,
         };
         loop {
             self.step().await;
             let now = Instant::now();
             let phase = stage.phase();
             if phase == Phase::Done {
+                let number = self.number;
                 self.finish();
-                return stage.ready();
+                return stage.tell(phase, number, true);
             }
             if now >= mind.next {
                 let pause = match phase {
@@ -138,10 +142,7 @@ impl Client {
                 Phase::Settle => mind.rejoined == plan.rooms.len() && stage.is_there(&self),
                 _ => false,
             };
-            if mind.told != phase && phase != Phase::Work && done && there {
-                mind.told = phase;
-                stage.ready();
-            }
+            stage.tell(phase, self.number, done && there);
         }
     }
 

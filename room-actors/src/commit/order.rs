@@ -1,4 +1,4 @@
-//! Rooms learn of their writes in the order they handed them over, whatever ends first.
+//! Rooms learn of their events in the order they handed them over, whatever ends first.
 
 use std::collections::VecDeque;
 
@@ -39,7 +39,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn submitted(&mut self, submission: &Submission) {
+    pub(super) fn submitted(&mut self, submission: &Submission, seq: u64) {
         let outstanding = self
             .rooms
             .entry(submission.key)
@@ -47,7 +47,7 @@ impl Order {
                 room: submission.room.clone(),
                 writes: Writes::default(),
             });
-        outstanding.writes.0.push_back((submission.seq, false));
+        outstanding.writes.0.push_back((seq, false));
     }
 
     /// One write is durable: the newest the room may be told of now, when that moved.

@@ -21,10 +21,11 @@ use tokio::time::Instant;
 
 use super::{
     command::{Now, Ticket, Who},
+    derived::Derived,
     effects::Output,
 };
 use crate::{
-    commit::Submission,
+    commit::{Part, Submission},
     host::{HostMsg, Shared},
     metrics,
     request::unavailable,
@@ -113,6 +114,7 @@ impl Shell {
                     .committed(seq, self.args.shared.now(), &mut awake.effects);
                 metrics::events_committed(awake.state.head().0 - before.0);
             }
+            RoomMsg::DerivedWritten => awake.state.derived_written(),
             RoomMsg::StoreFailing => {
                 let refusal = awake.health.borrow().refusal();
                 let refusal = refusal.unwrap_or_else(|| unavailable("storage unavailable"));
@@ -230,15 +232,24 @@ impl Shell {
             myself,
         } = self;
         let awake = awake.as_mut().expect("handle checked it");
-        let flush = awake.sleep_wanted.is_some();
-        if let Some((seq, write)) = awake.state.take_write(now, flush) {
+        if let Some((seq, write)) = awake.state.take_write() {
             awake.claim(args, &write).await?;
             let room = myself.clone();
             args.shared.committer.submit(Submission {
                 key: args.key,
                 room,
-                seq,
                 write,
+                part: Part::Events { seq },
+            });
+        }
+        let flush = awake.sleep_wanted.is_some();
+        if let Some(Derived { write, urgent }) = awake.state.take_derived(now, flush) {
+            let room = myself.clone();
+            args.shared.committer.submit(Submission {
+                key: args.key,
+                room,
+                write,
+                part: Part::Derived { urgent },
             });
         }
         awake.arm_timer(myself, now, args.shared.clock.now_ms());

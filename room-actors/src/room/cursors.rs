@@ -11,6 +11,16 @@ pub(super) struct Cursor {
     pub(super) message_count: u64,
 }
 
+/// Rows of cursors.
+pub(super) fn rows(cursors: FxHashMap<UserId, Cursor>) -> Vec<CursorRow> {
+    let row = |(user, cursor): (UserId, Cursor)| CursorRow {
+        user,
+        offset: cursor.offset,
+        message_count: cursor.message_count,
+    };
+    cursors.into_iter().map(row).collect()
+}
+
 /// Visible cursors: durable ones, and those that a committed event of the user implies (they are
 /// derived again at wake until they are written).
 #[derive(Debug, Default)]

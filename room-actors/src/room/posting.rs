@@ -71,9 +71,8 @@ impl RoomState {
                 digest,
                 time_ms: now.ms,
             };
-            self.sent
-                .insert(&who.user, &send.client_id, result, self.log.head());
-            self.draft.sent.push(SentRow {
+            self.sent.insert(&who.user, &send.client_id, result);
+            self.behind.sent(SentRow {
                 user: who.user.clone(),
                 client_id: send.client_id.clone(),
                 offset,

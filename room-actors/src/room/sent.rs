@@ -50,6 +50,8 @@ struct UserSent {
 #[derive(Debug, Default)]
 pub(super) struct SentIds {
     users: FxHashMap<UserId, UserSent>,
+    /// The store answers for results up to here: memory may forget them.
+    saved: Offset,
     /// Results, oldest first.
     order: VecDeque<(UserId, Arc<str>)>,
     hashes: usize,
@@ -100,14 +102,13 @@ impl SentIds {
         }
     }
 
-    /// Keeps the result of a send. `committed`: results up to there may be forgotten.
-    pub(super) fn insert(
-        &mut self,
-        user: &UserId,
-        client_id: &str,
-        result: SentResult,
-        committed: Offset,
-    ) {
+    /// From here on results up to that offset may be forgotten: the store has them.
+    pub(super) fn saved_up_to(&mut self, offset: Offset) {
+        self.saved = offset;
+    }
+
+    /// Keeps the result of a send.
+    pub(super) fn insert(&mut self, user: &UserId, client_id: &str, result: SentResult) {
         self.absent = None;
         let client_id: Arc<str> = client_id.into();
         let from_the_beginning = self.from_the_beginning;
@@ -122,23 +123,22 @@ impl SentIds {
         sent.results.insert(Arc::clone(&client_id), result);
         self.order.push_back((user.clone(), client_id));
         if self.order.len() > self.memory.sent_results_max {
-            self.forget_oldest(committed);
+            self.forget_oldest();
         }
         if self.hashes > SENT_HASHES_MAX {
-            self.forget_all(committed);
+            self.forget_all();
         }
     }
 
-    /// Keeps only the hash of the oldest result; one in flight stays, as the store does not
-    /// answer for it yet.
-    fn forget_oldest(&mut self, committed: Offset) {
+    /// Keeps only the hash of the oldest result; one that is not saved stays.
+    fn forget_oldest(&mut self) {
         let Some((user, client_id)) = self.order.front() else {
             return;
         };
         if let Some(sent) = self.users.get_mut(user)
             && let Some(result) = sent.results.get(client_id)
         {
-            if result.offset > committed {
+            if result.offset > self.saved {
                 return;
             }
             sent.results.remove(client_id);
@@ -147,15 +147,16 @@ impl SentIds {
         self.order.pop_front();
     }
 
-    /// Forgets all but what is in flight: the store does not answer for that yet.
-    fn forget_all(&mut self, committed: Offset) {
+    /// Forgets all but what is not saved.
+    fn forget_all(&mut self) {
         self.hashes = 0;
         self.from_the_beginning = false;
+        let saved = self.saved;
         self.users.retain(|_, sent| {
             sent.older = FxHashSet::default();
             sent.complete = false;
             sent.loaded = false;
-            sent.results.retain(|_, result| result.offset > committed);
+            sent.results.retain(|_, result| result.offset > saved);
             !sent.results.is_empty()
         });
         let users = &self.users;
@@ -216,7 +217,7 @@ impl SentIds {
                 digest: row.digest,
                 time_ms: row.time_ms,
             };
-            self.insert(&row.user, &row.client_id, result, head);
+            self.insert(&row.user, &row.client_id, result);
         }
         true
     }
@@ -271,7 +272,7 @@ mod tests {
             assert_eq!(sent.find(&ada, &id, 1_000), Known::NeedSentId);
             sent.learn_sent_id(ada.clone(), id.clone(), Vec::new(), &epochs, Offset(n));
             assert_eq!(sent.find(&ada, &id, 1_000), Known::New);
-            sent.insert(&ada, &id, result(n), Offset(n));
+            sent.insert(&ada, &id, result(n));
         }
         assert_eq!(sent.find(&ada, "more", 1_000), Known::NeedSender);
         sent.learn_sender(&ada, Vec::new(), &epochs, Offset(9));
@@ -283,7 +284,8 @@ mod tests {
     fn forgotten_result_is_asked_for_by_its_id() {
         let mut sent = SentIds::new(true, Memory::default());
         for n in 1..=crate::limits::SENT_RESULTS_MAX as u64 + 1 {
-            sent.insert(&user("a"), &n.to_string(), result(n), Offset(n));
+            sent.insert(&user("a"), &n.to_string(), result(n));
+            sent.saved_up_to(Offset(n));
         }
         assert_eq!(sent.find(&user("a"), "1", 1_000), Known::NeedSentId);
         assert_eq!(sent.find(&user("a"), "2", 1_000), Known::Sent(result(2)));
@@ -293,7 +295,7 @@ mod tests {
     #[test]
     fn result_older_than_its_time_is_new() {
         let mut sent = SentIds::new(true, Memory::default());
-        sent.insert(&user("a"), "x", result(1), Offset(1));
+        sent.insert(&user("a"), "x", result(1));
         let ttl = u64::try_from(SENT_ID_TTL.as_millis()).unwrap();
         assert_eq!(
             sent.find(&user("a"), "x", 999 + ttl),
@@ -322,16 +324,17 @@ mod tests {
     }
 
     #[test]
-    fn forgetting_all_keeps_what_is_in_flight() {
+    fn forgetting_all_keeps_what_is_not_saved() {
         let mut sent = SentIds::new(true, Memory::default());
-        sent.insert(&user("a"), "done", result(1), Offset(1));
-        sent.insert(&user("a"), "flying", result(2), Offset(1));
-        sent.forget_all(Offset(1));
+        sent.insert(&user("a"), "saved", result(1));
+        sent.insert(&user("a"), "waits", result(2));
+        sent.saved_up_to(Offset(1));
+        sent.forget_all();
         assert_eq!(
-            sent.find(&user("a"), "flying", 1_000),
+            sent.find(&user("a"), "waits", 1_000),
             Known::Sent(result(2))
         );
-        assert_eq!(sent.find(&user("a"), "done", 1_000), Known::NeedSentId);
+        assert_eq!(sent.find(&user("a"), "saved", 1_000), Known::NeedSentId);
         assert_eq!(sent.find(&user("b"), "x", 1_000), Known::NeedSentId);
     }
 }

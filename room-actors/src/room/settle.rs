@@ -6,7 +6,6 @@ use rookery_proto::{
 };
 
 use super::{
-    command::Now,
     cursors::Cursor,
     effects::{Effects, Output},
     log::{Answer, Change, Pending},
@@ -15,7 +14,7 @@ use super::{
 
 impl RoomState {
     /// Moves the head over the next event: readers see it from here on.
-    pub(super) fn settle_next(&mut self, now: Now, fx: &mut Effects) {
+    pub(super) fn settle_next(&mut self, fx: &mut Effects) {
         let pending = self
             .log
             .commit_next()
@@ -45,9 +44,6 @@ impl RoomState {
                 self.log.redact(entry.target);
             }
             Change::Edited | Change::Reacted => {}
-        }
-        if self.cursors.unsaved_since().is_some() {
-            self.unsaved_at.get_or_insert(now.at);
         }
         let Offset(offset) = entry.offset;
         self.listeners.broadcast(

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use rookery_persistence::{CursorRow, EpochList, EventKind, LogRow, RoomWrite};
+use rookery_persistence::{EpochList, EventKind, LogRow, RoomWrite};
 use rookery_proto::{
     errors::{Code, WireError},
     ids::{Epoch, Offset, RoomId},
@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 use super::{
     command::{Now, Ticket, Who},
-    cursors::{Cursor, Cursors},
+    cursors::{self, Cursor, Cursors},
+    derived::Behind,
     effects::Effects,
     fold,
     listeners::Listeners,
@@ -34,9 +35,7 @@ use super::{
     sent::SentIds,
     woken::{Recalled, Settings, Woken},
 };
-use crate::limits::{
-    CURSOR_BEHIND_MAX, CURSOR_FLUSH_AFTER, IN_FLIGHT_EVENTS_MAX, Memory, RoomLimits,
-};
+use crate::limits::{IN_FLIGHT_EVENTS_MAX, Memory, RoomLimits};
 
 /// What a command comes to: an answer now, or `None` when it is given later.
 pub(super) type Handled = Result<Option<ack::Result>, WireError>;
@@ -79,8 +78,7 @@ pub(crate) struct RoomState {
     pub(super) draft_reads: Vec<ReadMove>,
     batches: VecDeque<Batch>,
     next_seq: u64,
-    /// Since when a cursor move waits to be written; none, when none waits.
-    pub(super) unsaved_at: Option<Instant>,
+    pub(super) behind: Behind,
     /// Why nothing new is taken now.
     refusal: Option<WireError>,
     // Facts for the command that is about to be applied.
@@ -104,8 +102,7 @@ impl RoomState {
         let head = tail.last().map_or(Offset::ZERO, |row| row.offset);
         let mut log = Log::new(tail, memory.ring_events_max);
         log.redact_where(|message| cursors.is_deleted(message));
-        let unsaved_at = cursors.unsaved_since().map(|_| now);
-        Self {
+        let mut state = Self {
             draft: RoomWrite::new(room.clone()),
             room,
             epoch,
@@ -124,12 +121,14 @@ impl RoomState {
             draft_reads: Vec::new(),
             batches: VecDeque::new(),
             next_seq: 1,
-            unsaved_at,
+            behind: Behind::default(),
             refusal: None,
             fence_read: false,
             count_learned: None,
             not_a_message: None,
-        }
+        };
+        state.note_derived(now);
+        state
     }
 
     /// Applies a command. It is answered now or when its event commits.
@@ -167,23 +166,25 @@ impl RoomState {
 
     // ---- the shell's side ------------------------------------------------------------------
 
-    /// Whether another event could be too many in flight: later requests wait.
+    /// Whether another event could be too many in flight, or too far ahead of derived rows: later
+    /// requests wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.log.in_flight() >= IN_FLIGHT_EVENTS_MAX
+        self.log.in_flight() >= IN_FLIGHT_EVENTS_MAX || self.is_far_ahead()
     }
 
-    /// Whether everything applied is durable and written, cursors too.
+    /// Whether everything applied is durable and written, derived rows too.
     pub(crate) fn is_settled(&self) -> bool {
         self.batches.is_empty()
             && self.draft.log.is_empty()
             && self.draft_reads.is_empty()
-            && self.cursors.unsaved_since().is_none()
+            && self.is_derived()
     }
 
     /// Gives back the memory of queues that are empty once [settled](Self::is_settled).
     pub(crate) fn release_buffers(&mut self) {
         self.batches.shrink_to_fit();
         self.log.release_pending();
+        self.release_behind();
     }
 
     pub(crate) const fn head(&self) -> Offset {
@@ -211,63 +212,33 @@ impl RoomState {
 
     /// When [`tick`](Self::tick) is next of use.
     pub(crate) fn timer_due(&self, now: Instant) -> Option<Instant> {
-        let flush = self.unsaved_at.map(|at| at + CURSOR_FLUSH_AFTER);
-        match (self.listeners.roster_due(now), flush) {
-            (Some(roster), Some(flush)) => Some(roster.min(flush)),
-            (roster, flush) => roster.or(flush),
-        }
+        let due = [self.listeners.roster_due(now), self.derived_due()];
+        due.into_iter().flatten().min()
     }
 
-    /// Sends the roster signal when it is due. Cursor moves that are due come with `take_write`.
+    /// Sends the roster signal when it is due. Rows that are due come with `take_derived`.
     pub(crate) fn tick(&mut self, now: Instant, fx: &mut Effects) {
         if self.listeners.roster_due(now).is_some_and(|due| due <= now) {
             self.listeners.signal_roster(&self.room, now, fx);
         }
     }
 
-    /// What is to be written now, under its number. `flush`: also cursor moves that may wait.
-    pub(crate) fn take_write(&mut self, now: Instant, flush: bool) -> Option<(u64, RoomWrite)> {
-        let last = Offset(self.log.next_offset().0 - 1);
-        let behind = self
-            .cursors
-            .unsaved_since()
-            .is_some_and(|since| since.0 + CURSOR_BEHIND_MAX as u64 <= last.0);
-        let waited = self
-            .unsaved_at
-            .is_some_and(|at| at + CURSOR_FLUSH_AFTER <= now);
-        let save = self.cursors.unsaved_since().is_some() && (flush || behind || waited);
-        if self.draft.log.is_empty() && self.draft_reads.is_empty() && !save {
+    /// What is to be written now, under its number.
+    pub(crate) fn take_write(&mut self) -> Option<(u64, RoomWrite)> {
+        if self.draft.log.is_empty() && self.draft_reads.is_empty() {
             return None;
         }
-        let mut cursors = FxHashMap::default();
-        if save {
-            self.unsaved_at = None;
-            cursors = self.cursors.take_unsaved();
-        }
         let reads = std::mem::take(&mut self.draft_reads);
+        let mut moved: FxHashMap<_, Cursor> = FxHashMap::default();
         for read in &reads {
-            let cursor = cursors.entry(read.who.user.clone()).or_insert(read.to);
+            let cursor = moved.entry(read.who.user.clone()).or_insert(read.to);
             if cursor.offset < read.to.offset {
                 *cursor = read.to;
             }
         }
         let mut write = std::mem::replace(&mut self.draft, RoomWrite::new(self.room.clone()));
-        write.cursors = cursors
-            .into_iter()
-            .map(
-                |(
-                    user,
-                    Cursor {
-                        offset,
-                        message_count,
-                    },
-                )| CursorRow {
-                    user,
-                    offset,
-                    message_count,
-                },
-            )
-            .collect();
+        write.cursors = cursors::rows(moved);
+        let last = Offset(self.log.next_offset().0 - 1);
         let seq = self.next_seq;
         self.next_seq += 1;
         self.batches.push_back(Batch { seq, last, reads });
@@ -279,12 +250,13 @@ impl RoomState {
         while self.batches.front().is_some_and(|batch| batch.seq <= seq) {
             let batch = self.batches.pop_front().expect("looked at above");
             while self.log.head() < batch.last {
-                self.settle_next(now, fx);
+                self.settle_next(fx);
             }
             for read in batch.reads {
                 self.settle_read(read, fx);
             }
         }
+        self.note_derived(now.at);
     }
 
     /// The store fails: whoever waits is told that the outcome is not known.

@@ -45,7 +45,8 @@ pub(crate) struct Recovery {
 /// What a takeover writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// Adopted rows from this index on may not have reached a quorum: write them again.
+    /// Adopted rows from this index on may not have reached a quorum: write them again. What is
+    /// derived from earlier ones may be missing, too.
     pub(crate) rewrite_from: usize,
 }
 
@@ -99,14 +100,15 @@ pub(crate) fn recover(
     })
 }
 
-/// The write that repeats adopted rows with what is derived from them: same keys, same content.
-/// (Settings stand in the room's first row's own write and are derived from its event otherwise.)
-pub(crate) fn rewrite(room: &RoomId, rows: &[LogRow]) -> RoomWrite {
+/// The write that repeats adopted rows from `from` on, with what is derived from all of them: same
+/// keys, same content. (Cursors have no epoch in their key and are derived in memory, after the
+/// claim; settings stand in the room's first row's own write.)
+pub(crate) fn rewrite(room: &RoomId, adopted: &[LogRow], from: usize) -> RoomWrite {
     let mut write = RoomWrite::new(room.clone());
-    for row in rows {
+    for row in adopted {
         derive_rows(row, &mut write);
     }
-    write.log = rows.to_vec();
+    write.log = adopted[from..].to_vec();
     write
 }
 

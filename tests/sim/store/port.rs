@@ -73,7 +73,15 @@ impl Store for NodeStore {
     }
 
     async fn commit(&self, group: &[RoomWrite]) -> Result<(), StoreError> {
-        self.write_group(group).await
+        if !self.breaks(Mutation::IdsNotDerived) {
+            return self.write_group(group).await;
+        }
+        // Only who wakes a room writes both at once.
+        let mut group = group.to_vec();
+        for write in group.iter_mut().filter(|write| !write.log.is_empty()) {
+            write.sent.clear();
+        }
+        self.write_group(&group).await
     }
 
     async fn room_epochs(&self, room: &RoomId) -> Result<EpochList, StoreError> {

@@ -81,8 +81,8 @@ impl Awake {
         self.state.release_buffers();
     }
 
-    /// Timers of all rooms go off at the same few moments of a second: the cursors of many rooms
-    /// are then one commit, where each would be one of its own.
+    /// Timers of all rooms go off at the same few moments of a second, so that many of them wake the
+    /// processor once.
     pub(super) fn arm_timer(&mut self, myself: &ActorRef<RoomMsg>, now: Instant, now_ms: u64) {
         let Some(due) = self.state.timer_due(now) else {
             return;

@@ -34,9 +34,12 @@ pub(crate) enum RoomMsg {
     /// From the commit pipeline: everything up to this write is durable and the fence was read.
     /// Only a pipeline that ends loses it, and then no room goes on.
     Committed { seq: u64 },
+    /// From the commit pipeline: the rows derived from events that the room handed over last are
+    /// durable. Lost as `Committed` is.
+    DerivedWritten,
     /// From the commit pipeline: the store fails; whoever waits is told so.
     StoreFailing,
-    /// From the actor to itself: a roster signal or cursors are due.
+    /// From the actor to itself: a roster signal or derived rows are due.
     Timer,
     /// From tests: panic.
     #[cfg(test)]

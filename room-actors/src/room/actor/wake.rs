@@ -76,16 +76,14 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
     if let Some(claimed) = &recovery.claim
         && !never_was
         && !was_at_rest
+        && !recovery.adopted.is_empty()
     {
-        let rows = &recovery.adopted[claimed.rewrite_from..];
-        if !rows.is_empty() {
-            let write = rewrite(room, rows);
-            shared
-                .store
-                .commit(&[write])
-                .await
-                .map_err(RoomError::store("write tail again"))?;
-        }
+        let write = rewrite(room, &recovery.adopted, claimed.rewrite_from);
+        shared
+            .store
+            .commit(&[write])
+            .await
+            .map_err(RoomError::store("write tail again"))?;
     }
     // What is derived is complete now. That it is still ours to serve is known after the claim.
     let derived = async {

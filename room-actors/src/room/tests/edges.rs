@@ -1,6 +1,7 @@
 //! Edges of the machine, one by one. Here is what the tests share.
 
 mod cursors;
+mod derived;
 mod messages;
 mod rooms;
 

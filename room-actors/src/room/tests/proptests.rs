@@ -13,7 +13,7 @@ use super::{
     model::{Command, Event, Expected, Kind, Model},
     sim::{Sim, create, user_name},
 };
-use crate::limits::Memory;
+use crate::limits::{DERIVED_FLUSH_AFTER, Memory};
 
 const USERS: usize = 4;
 /// Listens from the start to the end, when nothing stops it.
@@ -23,6 +23,9 @@ const ALWAYS: u64 = 100;
 enum Op {
     Do(usize, Command),
     Commit(usize),
+    /// Time passes, and what is derived is handed over.
+    Wait,
+    WriteDerived,
     Detach(usize),
     Passivate,
     Crash(usize),
@@ -49,6 +52,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         12 => (0..USERS, command).prop_map(|(user, command)| Op::Do(user, command)),
         5 => (1..6_usize).prop_map(Op::Commit),
+        1 => Just(Op::Wait),
+        1 => Just(Op::WriteDerived),
         1 => (0..USERS).prop_map(Op::Detach),
         1 => Just(Op::Passivate),
         1 => (0..4_usize).prop_map(Op::Crash),
@@ -107,6 +112,11 @@ impl Run {
         match op {
             Op::Do(user, command) => self.command(user, &command),
             Op::Commit(count) => self.sim.commit(count),
+            Op::Wait => {
+                self.sim.now.at += DERIVED_FLUSH_AFTER;
+                self.sim.hand_over(false);
+            }
+            Op::WriteDerived => self.sim.write_derived(),
             Op::Detach(user) => self.sim.detach(user as u64),
             Op::Passivate => {
                 self.sim.passivate();

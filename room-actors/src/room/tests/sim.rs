@@ -35,7 +35,7 @@ pub(in crate::room) struct Rows {
     pub(in crate::room) list: EpochList,
     settings: Vec<RoomRow>,
     members: Vec<MemberRow>,
-    sent: Vec<SentRow>,
+    pub(in crate::room) sent: Vec<SentRow>,
     cursors: BTreeMap<UserId, CursorRow>,
 }
 
@@ -128,7 +128,7 @@ impl Rows {
         let tail: Vec<_> = self.log.values().cloned().collect();
         let recovery = recover(self.list.clone(), tail, WAKE_TAIL_OFFSETS, epoch).unwrap();
         if let Some(claim) = &recovery.claim {
-            self.write(rewrite(&room(), &recovery.adopted[claim.rewrite_from..]));
+            self.write(rewrite(&room(), &recovery.adopted, claim.rewrite_from));
             self.list = recovery.epochs.clone();
         }
         let deletions = self
@@ -281,6 +281,8 @@ pub(in crate::room) struct Sim {
     memory: Memory,
     /// Handed over and not durable.
     pub(in crate::room) flying: VecDeque<(u64, RoomWrite)>,
+    /// Derived rows handed over and not durable.
+    pub(in crate::room) derived: Option<RoomWrite>,
     pub(in crate::room) answers: BTreeMap<usize, Answer>,
     pub(in crate::room) signals: Vec<(u64, v1::Signal)>,
     pub(in crate::room) notices: Vec<(String, v1::notice::Body)>,
@@ -310,6 +312,7 @@ impl Sim {
             limits,
             memory,
             flying: VecDeque::new(),
+            derived: None,
             answers: BTreeMap::new(),
             signals: Vec::new(),
             notices: Vec::new(),
@@ -361,8 +364,26 @@ impl Sim {
     }
 
     pub(in crate::room) fn hand_over(&mut self, flush: bool) {
-        self.flying
-            .extend(self.state.take_write(self.now.at, flush));
+        self.flying.extend(self.state.take_write());
+        if let Some(derived) = self.state.take_derived(self.now.at, flush) {
+            assert!(self.derived.is_none(), "one at a time");
+            let head = self.state.head();
+            let mut sent = derived.write.sent.iter();
+            assert!(
+                sent.all(|row| row.offset <= head),
+                "only of what is committed"
+            );
+            self.derived = Some(derived.write);
+        }
+    }
+
+    /// The derived rows on their way become durable.
+    pub(in crate::room) fn write_derived(&mut self) {
+        if let Some(write) = self.derived.take() {
+            self.rows.write(write);
+            self.state.derived_written();
+            self.hand_over(false);
+        }
     }
 
     /// The oldest writes become durable and are completed in one call, as one group.
@@ -381,8 +402,9 @@ impl Sim {
     }
 
     pub(in crate::room) fn commit_all(&mut self) {
-        while !self.flying.is_empty() {
+        while !self.flying.is_empty() || self.derived.is_some() {
             self.commit(usize::MAX);
+            self.write_derived();
         }
     }
 
@@ -511,9 +533,15 @@ impl Sim {
     }
 
     /// The owner is killed. Its first `landed` writes landed; the others land after the next owner
-    /// has claimed the room, and are void.
+    /// has claimed the room, and are void. Derived rows land before, after or never.
     pub(in crate::room) fn crash(&mut self, landed: usize) {
         for (_, write) in self.flying.drain(..landed.min(self.flying.len())) {
+            self.rows.write(write);
+        }
+        let mut derived = self.derived.take();
+        if landed % 3 == 1
+            && let Some(write) = derived.take()
+        {
             self.rows.write(write);
         }
         self.stop_listening();
@@ -522,6 +550,11 @@ impl Sim {
         for (_, mut write) in self.flying.drain(..) {
             // Cursors are only written for committed events: they count whenever they land.
             write.cursors.clear();
+            self.rows.write(write);
+        }
+        if landed % 3 == 2
+            && let Some(write) = derived
+        {
             self.rows.write(write);
         }
     }
