@@ -57,7 +57,7 @@ impl Machine {
             sends_per_second: 1_000_000_000,
             ..RoomLimits::default()
         };
-        let state = RoomState::new(woken, limits, Memory::default(), now.at);
+        let state = RoomState::new(woken, limits, Memory::default());
         let gateway = EndpointId::new(Role::Gateway, 1);
         let mut machine = Self {
             state,
@@ -121,7 +121,7 @@ impl Machine {
     fn commit(&mut self) -> usize {
         let mut fx = Effects::default();
         if let Some((seq, _)) = self.state.take_write() {
-            self.state.committed(seq, self.now, &mut fx);
+            self.state.committed(seq, &mut fx);
         }
         if self.state.take_derived(self.now.at, false).is_some() {
             self.state.derived_written();

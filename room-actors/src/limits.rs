@@ -52,12 +52,12 @@ pub const DERIVED_BEHIND_MAX: u64 = 1_024;
 /// a busy room never comes to [`DERIVED_BEHIND_MAX`], and many enough at once that rows of one user
 /// lie side by side.
 pub const DERIVED_FLUSH_BEHIND: u64 = 256;
-/// Derived rows are written at the latest after this time, [`TIMERS_INTERVAL`] and
-/// [`GATHER_AFTER`].
-pub const DERIVED_FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// Shortest time between two writes of a room's derived rows, unless they are urgent. What comes
+/// after a longer silence is written at once.
+pub const DERIVED_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Rooms' timers go off at multiples of this, so that many of them wake the processor once.
 pub const TIMERS_INTERVAL: Duration = Duration::from_millis(5);
-const _: () = assert!(TIMERS_INTERVAL.as_millis() * 10 <= DERIVED_FLUSH_AFTER.as_millis());
+const _: () = assert!(TIMERS_INTERVAL.as_millis() * 10 <= DERIVED_FLUSH_INTERVAL.as_millis());
 /// How long writes that nobody waits for are gathered into one commit. Longer, and that commit
 /// would keep others waiting: with a thousand sends a second in as many rooms it has ten rooms' rows.
 pub const GATHER_AFTER: Duration = Duration::from_millis(10);
@@ -129,9 +129,9 @@ const _: () = assert!(
 /// Results of sends with a `clientId` kept in memory, a room. The oldest leave; their hashes stay.
 pub const SENT_RESULTS_MAX: usize = 8_192;
 const _: () = assert!(SENT_RESULTS_MAX > 2 * IN_FLIGHT_EVENTS_MAX);
-/// Hashes of older client ids kept, a room (some 4 MiB). When full all are forgotten, and the next
-/// send of each user reads the store.
-pub const SENT_HASHES_MAX: usize = 262_144;
+/// Hashes of older client ids kept, a room (some 5 MiB): ten sends a second for a day. When full all
+/// are forgotten, and the next send of each user reads the store.
+pub const SENT_HASHES_MAX: usize = 900_000;
 /// Sends of one user, after the room woke, that read one id each. All its ids are read then: for
 /// who says one thing and for the first words after a shard moved that would be a long read.
 pub const SENT_LOAD_AFTER: usize = 4;

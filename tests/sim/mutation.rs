@@ -34,8 +34,6 @@ pub(crate) enum Mutation {
     AdoptedBehindHole,
     /// A gateway delivers an event although one before it has not come.
     HoleDelivered,
-    /// A row derived from an event overwrites what another event left.
-    DerivedOverwrites,
     /// The sent id of a voided event answers a retry.
     VoidSentIdBelieved,
     /// A new owner does not write the sent ids that its tail implies.
@@ -73,7 +71,7 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::FenceNotRead,
         Self::FenceBeforeWrite,
         Self::FenceNotReadAfterWaking,
@@ -87,7 +85,6 @@ impl Mutation {
         Self::AcksOutOfOrder,
         Self::AdoptedBehindHole,
         Self::HoleDelivered,
-        Self::DerivedOverwrites,
         Self::VoidSentIdBelieved,
         Self::IdsNotDerived,
         Self::SentIdsForgotten,
@@ -110,7 +107,6 @@ impl Mutation {
     pub(crate) fn first(self) -> u64 {
         match self {
             Self::FormerOwnerBelieved => 1_160,
-            Self::DerivedOverwrites => 1_300,
             _ => 1,
         }
     }
@@ -127,7 +123,6 @@ impl Mutation {
             | Self::ListsMerged
             | Self::HighestEpochWins
             | Self::AdoptedBehindHole
-            | Self::DerivedOverwrites
             | Self::VoidSentIdBelieved
             | Self::AckAtOneReplica => Profile::Takeovers,
             Self::FenceNotRead
@@ -180,7 +175,7 @@ impl Mutation {
             | Self::AdoptedBehindHole
             | Self::AckAtOneReplica
             | Self::EventLeftOut => of_the_log,
-            Self::DerivedOverwrites | Self::VoidDerivedCounts => {
+            Self::VoidDerivedCounts => {
                 of_the_log || kind == Kind::Wrong(Divergent) || kind == Kind::Wrong(UnreadWrong)
             }
             Self::VoidSentIdBelieved => {

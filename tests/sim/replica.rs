@@ -195,12 +195,8 @@ impl Replica {
     pub(crate) fn write(&mut self, (partition, rows): &Batch) {
         let kept = self.rows.entry(partition.clone()).or_default();
         for (key, row) in rows {
-            match self.mutation {
-                Some(Mutation::DerivedOverwrites) => kept.retain(|known, _| !displaced(key, known)),
-                Some(Mutation::CursorOverwritten) if matches!(key, Key::Cursor(_)) => {
-                    kept.remove(key);
-                }
-                _ => {}
+            if self.mutation == Some(Mutation::CursorOverwritten) && matches!(key, Key::Cursor(_)) {
+                kept.remove(key);
             }
             match kept.entry(key.clone()) {
                 Entry::Vacant(entry) => drop(entry.insert(row.clone())),
@@ -268,18 +264,5 @@ impl Replica {
 
     pub(crate) fn cell(&self, cell: Cell) -> Option<(Ballot, Proposed)> {
         self.registers.get(&cell)?.committed
-    }
-}
-
-/// For a mutation: whether the row of the new key takes the place of a known one, as it would if
-/// the event's offset and epoch were not in the key.
-fn displaced(new: &Key, known: &Key) -> bool {
-    match (new, known) {
-        (Key::Member(user, ..), Key::Member(other, ..)) => new != known && user == other,
-        (Key::Mark(target, offset, _), Key::Mark(other, at, _)) => {
-            new != known && (target, offset) == (other, at)
-        }
-        (Key::Sent(id, ..), Key::Sent(other, ..)) => new != known && id == other,
-        _ => false,
     }
 }

@@ -109,9 +109,7 @@ impl Shell {
             }
             RoomMsg::Committed { seq } => {
                 let before = awake.state.head();
-                awake
-                    .state
-                    .committed(seq, self.args.shared.now(), &mut awake.effects);
+                awake.state.committed(seq, &mut awake.effects);
                 metrics::events_committed(awake.state.head().0 - before.0);
             }
             RoomMsg::DerivedWritten => awake.state.derived_written(),

@@ -13,15 +13,15 @@ use rookery_proto::ids::Offset;
 use tokio::time::Instant;
 
 use super::{cursors, state::RoomState};
-use crate::limits::{DERIVED_BEHIND_MAX, DERIVED_FLUSH_AFTER, DERIVED_FLUSH_BEHIND};
+use crate::limits::{DERIVED_BEHIND_MAX, DERIVED_FLUSH_BEHIND, DERIVED_FLUSH_INTERVAL};
 
 /// What waits to be written behind the log.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
     /// By ascending offset. Of events in flight, too; those are not written before they commit.
     sent: VecDeque<SentRow>,
-    /// Since when rows of a committed event wait.
-    since: Option<Instant>,
+    /// When rows were last handed over.
+    taken_at: Option<Instant>,
     /// The oldest event whose rows are on their way to the store.
     flying: Option<Offset>,
 }
@@ -42,17 +42,17 @@ pub(crate) struct Derived {
 }
 
 impl RoomState {
-    /// What is to be written behind the log now; nothing while the last of it is on its way.
-    /// `flush`: also what may wait.
+    /// What is to be written behind the log now: at once in a room that spoke after a while, what
+    /// follows together; nothing while the last of it is on its way. `flush`: also what may wait.
     pub(crate) fn take_derived(&mut self, now: Instant, flush: bool) -> Option<Derived> {
-        let due = self.behind.since? + DERIVED_FLUSH_AFTER <= now;
         let since = self.derived_since()?;
         let head = self.log.head();
         let urgent = flush || head.0 >= since.0 + DERIVED_FLUSH_BEHIND;
-        if self.behind.flying.is_some() || !(urgent || due) {
+        let due = self.derived_due(now)?;
+        if !urgent && due > now {
             return None;
         }
-        self.behind.since = None;
+        self.behind.taken_at = Some(now);
         self.behind.flying = Some(since);
         let mut write = RoomWrite::new(self.room.clone());
         let committed = self.behind.sent.partition_point(|row| row.offset <= head);
@@ -79,20 +79,18 @@ impl RoomState {
         self.derived_since().is_none()
     }
 
-    /// When what waits is to be written; never while the last of it is on its way.
-    pub(super) fn derived_due(&self) -> Option<Instant> {
-        let since = self.behind.since.filter(|_| self.behind.flying.is_none());
-        since.map(|since| since + DERIVED_FLUSH_AFTER)
-    }
-
-    /// Notes since when rows wait. To call when the head has moved, and when the room woke.
-    pub(super) fn note_derived(&mut self, now: Instant) {
+    /// When rows of committed events that wait are to be handed over; none while the last of them
+    /// are on their way.
+    pub(super) fn derived_due(&self, now: Instant) -> Option<Instant> {
         let head = self.log.head();
         let oldest = self.behind.sent.front();
-        if self.cursors.unsaved_since().is_some() || oldest.is_some_and(|row| row.offset <= head) {
-            self.behind.since.get_or_insert(now);
+        let waits =
+            self.cursors.unsaved_since().is_some() || oldest.is_some_and(|row| row.offset <= head);
+        if !waits || self.behind.flying.is_some() {
+            return None;
         }
-        self.note_saved();
+        let next = self.behind.taken_at.map(|at| at + DERIVED_FLUSH_INTERVAL);
+        Some(next.map_or(now, |next| next.max(now)))
     }
 
     /// The oldest event whose rows may not be durable.
@@ -102,8 +100,9 @@ impl RoomState {
         waiting.into_iter().flatten().min()
     }
 
-    /// The store answers for ids up to here, so memory may forget them.
-    fn note_saved(&mut self) {
+    /// Tells memory for which ids the store answers. To call when the head has moved, when rows are
+    /// durable, and when the room woke.
+    pub(super) fn note_saved(&mut self) {
         let head = self.log.head();
         let saved = self
             .derived_since()

@@ -35,11 +35,16 @@ pub(super) fn digest(text: &str) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
+fn short_hash(client_id: &str) -> u32 {
+    xxh3_64(client_id.as_bytes()) as u32
+}
+
 #[derive(Debug, Default)]
 struct UserSent {
     results: FxHashMap<Arc<str>, SentResult>,
-    /// Hashes of ids whose results have left memory.
-    older: FxHashSet<u64>,
+    /// Hashes of ids whose results have left memory. A new id with the hash of another is looked for
+    /// in the store, in vain: that is rare enough for short ones.
+    older: FxHashSet<u32>,
     /// Every id within the time is in `results` or `older`.
     complete: bool,
     /// The store was asked for all of them; it may have more than it gives.
@@ -86,7 +91,7 @@ impl SentIds {
                 Known::New
             };
         }
-        if sent.complete && !sent.older.contains(&xxh3_64(client_id.as_bytes())) {
+        if sent.complete && !sent.older.contains(&short_hash(client_id)) {
             return Known::New;
         }
         if !sent.complete && !sent.loaded && sent.results.len() >= SENT_LOAD_AFTER {
@@ -142,7 +147,7 @@ impl SentIds {
                 return;
             }
             sent.results.remove(client_id);
-            self.hashes += usize::from(sent.older.insert(xxh3_64(client_id.as_bytes())));
+            self.hashes += usize::from(sent.older.insert(short_hash(client_id)));
         }
         self.order.pop_front();
     }

@@ -89,7 +89,7 @@ pub(crate) struct RoomState {
 
 impl RoomState {
     /// The room as its store and its adopted tail say.
-    pub(crate) fn new(woken: Woken, limits: RoomLimits, memory: Memory, now: Instant) -> Self {
+    pub(crate) fn new(woken: Woken, limits: RoomLimits, memory: Memory) -> Self {
         let Recalled {
             room,
             epoch,
@@ -127,7 +127,7 @@ impl RoomState {
             count_learned: None,
             not_a_message: None,
         };
-        state.note_derived(now);
+        state.note_saved();
         state
     }
 
@@ -212,7 +212,7 @@ impl RoomState {
 
     /// When [`tick`](Self::tick) is next of use.
     pub(crate) fn timer_due(&self, now: Instant) -> Option<Instant> {
-        let due = [self.listeners.roster_due(now), self.derived_due()];
+        let due = [self.listeners.roster_due(now), self.derived_due(now)];
         due.into_iter().flatten().min()
     }
 
@@ -246,7 +246,7 @@ impl RoomState {
     }
 
     /// All writes up to that number are durable, and this node still owned the room afterwards.
-    pub(crate) fn committed(&mut self, seq: u64, now: Now, fx: &mut Effects) {
+    pub(crate) fn committed(&mut self, seq: u64, fx: &mut Effects) {
         while self.batches.front().is_some_and(|batch| batch.seq <= seq) {
             let batch = self.batches.pop_front().expect("looked at above");
             while self.log.head() < batch.last {
@@ -256,7 +256,7 @@ impl RoomState {
                 self.settle_read(read, fx);
             }
         }
-        self.note_derived(now.at);
+        self.note_saved();
     }
 
     /// The store fails: whoever waits is told that the outcome is not known.

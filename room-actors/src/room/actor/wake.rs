@@ -113,7 +113,6 @@ async fn wake(args: &RoomArgs) -> Result<Awake, RoomError> {
         },
         shared.limits,
         Memory::default(),
-        Instant::now(),
     );
     metrics::room_woken(began.elapsed());
     tracing::info!(

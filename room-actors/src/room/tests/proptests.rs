@@ -13,7 +13,7 @@ use super::{
     model::{Command, Event, Expected, Kind, Model},
     sim::{Sim, create, user_name},
 };
-use crate::limits::{DERIVED_FLUSH_AFTER, Memory};
+use crate::limits::{DERIVED_FLUSH_INTERVAL, Memory};
 
 const USERS: usize = 4;
 /// Listens from the start to the end, when nothing stops it.
@@ -113,7 +113,7 @@ impl Run {
             Op::Do(user, command) => self.command(user, &command),
             Op::Commit(count) => self.sim.commit(count),
             Op::Wait => {
-                self.sim.now.at += DERIVED_FLUSH_AFTER;
+                self.sim.now.at += DERIVED_FLUSH_INTERVAL;
                 self.sim.hand_over(false);
             }
             Op::WriteDerived => self.sim.write_derived(),

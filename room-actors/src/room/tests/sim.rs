@@ -147,7 +147,7 @@ impl Rows {
                 .map(|row| (row.target, row.offset, row.epoch))
                 .collect(),
         };
-        RoomState::new(woken, limits, memory, Instant::now())
+        RoomState::new(woken, limits, memory)
     }
 }
 
@@ -395,7 +395,7 @@ impl Sim {
         }
         if let Some(seq) = last {
             let mut fx = Effects::default();
-            self.state.committed(seq, self.now, &mut fx);
+            self.state.committed(seq, &mut fx);
             self.perform(fx);
             self.hand_over(false);
         }
