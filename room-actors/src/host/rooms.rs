@@ -24,7 +24,7 @@ use tokio::{
 use super::{HostMsg, Shared};
 use crate::{
     commit::RoomKey,
-    limits::{WAKE_BACKOFF_MAX, WAKE_BACKOFF_MIN},
+    limits::{OVERLOADED_RETRY, WAKE_BACKOFF_MAX, WAKE_BACKOFF_MIN},
     metrics,
     room::actor::{Gauge, RoomActor, RoomArgs, RoomMsg, Work},
 };
@@ -80,6 +80,8 @@ pub(super) struct Rooms {
     to_host: mpsc::UnboundedSender<HostMsg>,
     supervisor: ActorCell,
     awake: Arc<AtomicUsize>,
+    /// When rooms were last asked to leave for others.
+    made_room: Option<Instant>,
 }
 
 impl Rooms {
@@ -99,6 +101,7 @@ impl Rooms {
             to_host,
             supervisor,
             awake,
+            made_room: None,
         }
     }
 
@@ -140,7 +143,7 @@ impl Rooms {
             return Err(NoRoom::Failed);
         }
         if self.entries.len() >= self.shared.limits.rooms_awake_max {
-            self.make_room();
+            self.make_room(now);
             return Err(NoRoom::Full);
         }
         let key = RoomKey(self.next_key);
@@ -320,8 +323,13 @@ impl Rooms {
             .retain(|_, failed| now < failed.at + failed.backoff + SERIES_GAP);
     }
 
-    /// Asks the least recently used sixteenth of the rooms without listeners to leave.
-    fn make_room(&mut self) {
+    /// Asks the least recently used sixteenth of the rooms without listeners to leave. Looks at all
+    /// of them, so not for each request that is refused meanwhile.
+    fn make_room(&mut self, now: Instant) {
+        if self.made_room.is_some_and(|at| now < at + OVERLOADED_RETRY) {
+            return;
+        }
+        self.made_room = Some(now);
         let unheard = |entry: &Entry| entry.gauge.listeners.load(Ordering::Relaxed) == 0;
         let mut used: Vec<_> = self
             .entries

@@ -308,6 +308,25 @@ async fn room_that_is_full_refuses_with_a_hint() {
 }
 
 #[tokio::test]
+async fn node_full_of_rooms_refuses_with_a_hint_until_an_idle_one_has_left() {
+    let limits = RoomLimits {
+        rooms_awake_max: 2,
+        ..RoomLimits::default()
+    };
+    let mut harness = Harness::new(limits).await;
+    for room in ["one", "two"] {
+        harness.run(room, "a", create(&["b"])).await.unwrap();
+    }
+    let error = harness.run("three", "a", send("x")).await.unwrap_err();
+    assert_eq!(error.code(), Code::Overloaded);
+    assert!(error.retry_after_ms > 0);
+    harness
+        .eventually("one leaves", |harness| harness.node.rooms_awake() == 1)
+        .await;
+    harness.run("three", "a", create(&["b"])).await.unwrap();
+}
+
+#[tokio::test]
 async fn restarted_node_knows_what_was_sent_and_created() {
     let mut harness = harness().await;
     let first = appended(harness.run("r", "a", send("one")).await);
