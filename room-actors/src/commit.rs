@@ -171,8 +171,8 @@ impl Pipeline {
         mut troubles: mpsc::UnboundedReceiver<Trouble>,
     ) {
         let mut taken = Vec::new();
-        let gathered = sleep(GATHER_AFTER);
-        tokio::pin!(gathered);
+        let gather_end = sleep(GATHER_AFTER);
+        tokio::pin!(gather_end);
         loop {
             let gathers = !self.gathered.is_empty();
             tokio::select! {
@@ -183,7 +183,7 @@ impl Pipeline {
                         return;
                     }
                 }
-                () = &mut gathered, if gathers => self.waiting.extend(self.gathered.drain(..)),
+                () = &mut gather_end, if gathers => self.waiting.extend(self.gathered.drain(..)),
                 count = submissions.recv_many(&mut taken, GROUP_ROWS_MAX) => {
                     if count == 0 {
                         return;
@@ -194,7 +194,7 @@ impl Pipeline {
                 }
             }
             if !gathers && !self.gathered.is_empty() {
-                gathered.as_mut().reset(Instant::now() + GATHER_AFTER);
+                gather_end.as_mut().reset(Instant::now() + GATHER_AFTER);
             }
             while self.groups.len() < self.groups_max && !self.waiting.is_empty() {
                 self.start_group();

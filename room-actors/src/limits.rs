@@ -128,7 +128,8 @@ const _: () = assert!(
 
 /// Results of sends with a `clientId` kept in memory, a room. The oldest leave; their hashes stay.
 pub const SENT_RESULTS_MAX: usize = 8_192;
-const _: () = assert!(SENT_RESULTS_MAX > 2 * IN_FLIGHT_EVENTS_MAX);
+// What is not saved is never forgotten.
+const _: () = assert!(SENT_RESULTS_MAX as u64 > DERIVED_BEHIND_MAX);
 /// Hashes of older client ids kept, a room (some 5 MiB): ten sends a second for a day. When full all
 /// are forgotten, and the next send of each user reads the store.
 pub const SENT_HASHES_MAX: usize = 900_000;

@@ -230,25 +230,21 @@ impl Shell {
             myself,
         } = self;
         let awake = awake.as_mut().expect("handle checked it");
-        if let Some((seq, write)) = awake.state.take_write() {
-            awake.claim(args, &write).await?;
-            let room = myself.clone();
+        let submit = |write, part| {
             args.shared.committer.submit(Submission {
                 key: args.key,
-                room,
+                room: myself.clone(),
                 write,
-                part: Part::Events { seq },
+                part,
             });
+        };
+        if let Some((seq, write)) = awake.state.take_write() {
+            awake.claim(args, &write).await?;
+            submit(write, Part::Events { seq });
         }
         let flush = awake.sleep_wanted.is_some();
         if let Some(Derived { write, urgent }) = awake.state.take_derived(now, flush) {
-            let room = myself.clone();
-            args.shared.committer.submit(Submission {
-                key: args.key,
-                room,
-                write,
-                part: Part::Derived { urgent },
-            });
+            submit(write, Part::Derived { urgent });
         }
         awake.arm_timer(myself, now, args.shared.clock.now_ms());
         args.gauge

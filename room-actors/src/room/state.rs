@@ -78,6 +78,7 @@ pub(crate) struct RoomState {
     pub(super) draft_reads: Vec<ReadMove>,
     batches: VecDeque<Batch>,
     next_seq: u64,
+    /// Rows derived from events, to be written behind them.
     pub(super) behind: Behind,
     /// Why nothing new is taken now.
     refusal: Option<WireError>,
