@@ -210,6 +210,8 @@ impl Host {
             Inbound::Packets { from, packets } => self.receive_packets(&from, packets),
             Inbound::Opened { from } => {
                 if self.silent.remove(&from).is_some() {
+                    // The last it said before the silence may be lost too.
+                    self.turns.lost(&from);
                     self.ask_to_reannounce(&from);
                 }
             }

@@ -94,7 +94,8 @@ impl Links {
     }
 
     /// Ends the run of the link to a peer that is gone: what waits on it is dropped, and it says
-    /// nothing any more. Whoever still holds the link may use it: its next packet starts a new run.
+    /// nothing any more. Whoever still holds the link may use it: its next packet starts a new run,
+    /// behind a hole if anything was dropped.
     pub fn forget(&self, peer: &EndpointId) {
         let mut peers = self.shared.peers.lock().expect("no panic while held");
         if let Some(link) = peers.get(peer) {
@@ -246,7 +247,6 @@ impl SenderTask {
         for queued in taken.drain(..) {
             let Some((packet_bytes, packet)) = queued else {
                 self.link.forgets.fetch_sub(1, Ordering::Relaxed);
-                self.link.dropped.store(0, Ordering::Relaxed);
                 self.run = None;
                 packets.clear();
                 bytes = 0;
@@ -256,6 +256,8 @@ impl SenderTask {
                 .queued_bytes
                 .fetch_sub(packet_bytes, Ordering::Relaxed);
             if self.link.forgets.load(Ordering::Relaxed) > 0 {
+                // Whoever goes on using the link asked for this too: its next run shows a hole.
+                self.link.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             if bytes > 0 && bytes + packet_bytes > BATCH_BYTES {

@@ -207,7 +207,7 @@ async fn forgotten_link_opens_again_at_once_for_whoever_holds_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_on_a_forgotten_link_is_dropped() {
+async fn what_waits_on_a_forgotten_link_is_dropped_and_missed_by_whoever_hears_it_again() {
     let (bus, gateway, rooms) = pair();
     let mut inbox = Inbox::open(&bus, &gateway).await.unwrap();
     let links = Links::new(bus, rooms, 7);
@@ -215,6 +215,8 @@ async fn what_waits_on_a_forgotten_link_is_dropped() {
     link.send(detach(1));
     links.forget(&gateway);
     link.send(detach(2));
+    assert!(matches!(inbox.next().await, Some(Inbound::Opened { .. })));
+    assert!(matches!(inbox.next().await, Some(Inbound::Lost { .. })));
     assert_eq!(sessions(&mut inbox, 1).await, [2]);
 }
 

@@ -43,7 +43,7 @@ async fn answer_lost_on_the_link_is_asked_for_again() {
 }
 
 /// Sends without waiting for answers while the rooms move to and fro, known to the gateway only
-/// later: no error, and the log has the messages in the order sent.
+/// later: no error, and the log has each message once, in the order sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn move_of_a_busy_room_is_seen_by_no_client() {
     const MOVES: usize = 6;
@@ -63,7 +63,7 @@ async fn move_of_a_busy_room_is_seen_by_no_client() {
                 cluster.nodes.move_rooms();
             }
         }
-        if moved % 2 == 0 {
+        if moved % 3 == 0 {
             cluster.tell();
         }
     }
@@ -86,7 +86,7 @@ async fn move_of_a_busy_room_is_seen_by_no_client() {
         }
     }
     assert_eq!(acks, number);
-    assert!(texts.is_sorted(), "{texts:?}");
+    assert_eq!(texts, (1..=number).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,8 @@ struct Room {
     head: u64,
     /// Its events, encoded.
     log: Vec<Bytes>,
+    /// Offsets of the messages that had an id of their client.
+    sent: BTreeMap<String, u64>,
     /// (lane, session) of every listener.
     listeners: Vec<(u32, u64)>,
 }
@@ -161,8 +163,16 @@ pub(crate) async fn start(change: impl FnOnce(&mut GatewayConfig)) -> Cluster {
 impl Nodes {
     async fn run(self: Arc<Self>, mut inbox: Inbox, links: Links) {
         while let Some(inbound) = inbox.next().await {
-            let Inbound::Packets { packets, .. } = inbound else {
-                continue;
+            let packets = match inbound {
+                Inbound::Packets { packets, .. } => packets,
+                Inbound::Lost { from } => {
+                    self.turns.lock().unwrap().lost(&from);
+                    links
+                        .to(&from)
+                        .send(Body::Reannounce(link::Reannounce::default()));
+                    continue;
+                }
+                Inbound::Opened { .. } | Inbound::Silent { .. } => continue,
             };
             for packet in packets {
                 match packet.body.unwrap() {
@@ -266,10 +276,18 @@ impl Nodes {
                 })
             }
             room_request::Command::Send(send) => {
-                link.send(event(&request.room, room, epoch, &send.text));
+                let offset = if let Some(&sent) = room.sent.get(&send.client_id) {
+                    sent
+                } else {
+                    link.send(event(&request.room, room, epoch, &send.text));
+                    if !send.client_id.is_empty() {
+                        room.sent.insert(send.client_id, room.head);
+                    }
+                    room.head
+                };
                 ack::Result::Appended(v1::Appended {
                     room: request.room,
-                    offset: room.head,
+                    offset,
                     epoch,
                     ..v1::Appended::default()
                 })
