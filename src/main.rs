@@ -32,6 +32,11 @@ use crate::{
     exit::Exit,
 };
 
+/// A message is made by one thread and freed by another, which is what the system's allocator is
+/// slowest at: docs/adr/0012.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let started = Instant::now();
     let cli = match Cli::try_parse() {

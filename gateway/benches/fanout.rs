@@ -29,6 +29,10 @@ const BURSTS: u64 = 300;
 /// How long a paced round takes.
 const PACED: Duration = Duration::from_secs(5);
 
+/// As the server does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     // `cargo test --benches` runs this too; measuring an unoptimised build says nothing.
     if run_as_client() || !std::env::args().any(|argument| argument == "--bench") {

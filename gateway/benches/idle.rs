@@ -15,6 +15,10 @@ const CONNECTIONS: usize = 10_000;
 /// Connections before the count starts, so that what a process needs once is not counted.
 const WARM_UP: usize = 500;
 
+/// As the server does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     // `cargo test --benches` runs this too; measuring an unoptimised build says nothing.
     if run_as_client() || !std::env::args().any(|argument| argument == "--bench") {

@@ -31,6 +31,10 @@ use rookery_room_actors::{RoomLimits, RoomsConfig, RoomsPorts, bench::Machine, s
 const TEXT: &str = "a message of about the length that people write when they chat, says the bench";
 const GATEWAY: u64 = 9;
 
+/// As the server does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let sends: u64 = std::env::args()
         .find_map(|arg| arg.parse().ok())
