@@ -3,5 +3,6 @@
 mod cluster;
 mod faults;
 mod harness;
+mod links;
 mod node;
 mod pages;

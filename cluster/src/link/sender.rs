@@ -248,8 +248,7 @@ impl SenderTask {
             let Some((packet_bytes, packet)) = queued else {
                 self.link.forgets.fetch_sub(1, Ordering::Relaxed);
                 self.run = None;
-                packets.clear();
-                bytes = 0;
+                debug_assert!(packets.is_empty(), "nothing is taken before this");
                 continue;
             };
             self.link

@@ -2,19 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use prost::Message as _;
-use rookery_cluster::{EndpointId, Role};
 use rookery_proto::{
     errors::Code,
-    link::{self, Packet, packet::Body, room_request::Command},
-    v1::{self, ack},
+    link::{self, packet::Body, room_request::Command},
+    v1::ack,
 };
 use tokio::time::Duration;
 
 use super::{
     faults::Fault,
-    harness::{DEADLINE, Harness, appended, caller, create, join, room_id, send, typing},
+    harness::{DEADLINE, Harness, appended, create, join, room_id, send, typing},
 };
 use crate::{Health, RoomLimits};
 
@@ -389,99 +386,6 @@ async fn split(harness: Harness) -> (crate::RoomsNode, Harness) {
     let mut harness = harness;
     let node = std::mem::replace(&mut harness.node, other.node);
     (node, harness)
-}
-
-#[tokio::test]
-async fn gateway_that_lost_packets_announces_again_and_misses_nothing() {
-    let mut harness = harness().await;
-    let me = EndpointId::new(Role::Gateway, 77);
-    let mut inbox = rookery_cluster::Inbox::open(&harness.bus, &me)
-        .await
-        .unwrap();
-    let batch = |sequence, body| {
-        let packets = vec![Packet { body: Some(body) }];
-        let batch = link::Batch {
-            from: me.as_str().into(),
-            incarnation: 77,
-            sequence,
-            packets,
-        };
-        Bytes::from(batch.encode_to_vec())
-    };
-    let request = |request, command| {
-        let caller = Some(caller("b"));
-        Body::RoomRequest(link::RoomRequest {
-            turn: 1,
-            request,
-            room: "r".into(),
-            caller,
-            command: Some(command),
-        })
-    };
-    let rooms = harness.rooms.clone();
-    harness
-        .bus
-        .publish(&rooms, batch(1, request(1, join())))
-        .await
-        .unwrap();
-    harness
-        .bus
-        .publish(&rooms, batch(3, request(2, typing())))
-        .await
-        .unwrap();
-    appended(harness.run("r", "a", send("while away")).await);
-    let resync = link::RoomResync {
-        room: "r".into(),
-        lane: 1,
-        after_offset: 1,
-        sessions: vec![caller("b")],
-        number: 1,
-        adds: false,
-    };
-    harness
-        .bus
-        .publish(&rooms, batch(4, Body::RoomResync(resync)))
-        .await
-        .unwrap();
-    let mut reannounced = false;
-    let missed = tokio::time::timeout(DEADLINE, async {
-        loop {
-            let Some(rookery_cluster::Inbound::Packets { packets, .. }) = inbox.next().await else {
-                continue;
-            };
-            for packet in packets {
-                match packet.body.unwrap() {
-                    Body::Reannounce(_) => reannounced = true,
-                    Body::RoomEvents(events) => return events,
-                    _ => {}
-                }
-            }
-        }
-    })
-    .await
-    .unwrap();
-    assert!(reannounced);
-    assert_eq!(
-        (missed.head, missed.reset, missed.events.len()),
-        (2, false, 1)
-    );
-    appended(harness.run("r", "a", send("after")).await);
-    let event = tokio::time::timeout(DEADLINE, async {
-        loop {
-            if let Some(rookery_cluster::Inbound::Packets { packets, .. }) = inbox.next().await
-                && let Some(Body::RoomEvent(event)) = packets
-                    .into_iter()
-                    .filter_map(|packet| packet.body)
-                    .find(|body| matches!(body, Body::RoomEvent(_)))
-            {
-                return event;
-            }
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!((event.offset, event.lanes), (3, 1 << 1));
-    assert_eq!(v1::Event::decode(event.event).unwrap().offset, 3);
 }
 
 #[tokio::test]
